@@ -1,0 +1,26 @@
+PYTHON ?= python3
+VENV ?= .venv
+LOSS ?= hmw
+# Extra arguments of pytest, as in `make test ARGS="-m 'not slow'"`.
+ARGS ?=
+
+.PHONY: demo test doctor lint venv clean
+
+demo: venv
+	$(VENV)/bin/python tools/misc/demo.py --loss $(LOSS)
+
+test: venv lint
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+doctor: venv
+	$(VENV)/bin/python tools/misc/doctor.py
+
+lint: venv
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+venv:
+	@$(PYTHON) tools/misc/setup_venv.py $(VENV)
+
+clean:
+	rm -rf $(VENV) build work_dirs data/demo *.egg-info mmpose_lossplus/.mim

@@ -1,0 +1,80 @@
+import math
+from typing import Optional, Sequence, Union
+
+from mmengine.registry import MODELS
+from mmpose.models.heads.heatmap_heads import cpm_head, heatmap_head
+from mmpose.utils.tensor_utils import to_numpy
+from torch import Tensor, nn
+
+
+# ``build_conv_layer`` looks types up in MMEngine's root registry.
+@MODELS.register_module()
+class SigmoidConv2d(nn.Conv2d):
+    """Final layer: logits in training, probabilities in evaluation.
+
+    With ``final_layer=dict(type='SigmoidConv2d')`` any MMPose heatmap head
+    fits a loss of the BCE type: the loss sees logits, while flip test,
+    decoding, scores and export see probabilities.
+
+    Logits carry the attribute ``is_logits``, by which the losses recognise a
+    final layer that does not fit them.
+
+    Args:
+        *args: See :class:`torch.nn.Conv2d`.
+        prior_prob (float, optional): Probability that the layer predicts at
+            the start, set through the bias; a small one, as for focal loss
+            (arXiv 1708.02002, sec. 3.3), keeps the background from
+            dominating the first steps. ``None`` leaves the bias to the head.
+            Defaults to ``None``.
+        **kwargs: See :class:`torch.nn.Conv2d`.
+
+    Raises:
+        ValueError: If ``prior_prob`` does not lie in (0, 1) or there is no
+            bias to set.
+    """
+
+    def __init__(
+        self, *args, prior_prob: Optional[float] = None, **kwargs
+    ) -> None:
+        if prior_prob is not None and not 0 < prior_prob < 1:
+            raise ValueError(
+                f'prior_prob must lie between 0 and 1, got {prior_prob}.'
+            )
+        self.prior_prob = prior_prob
+        super().__init__(*args, **kwargs)
+        if prior_prob is not None and self.bias is None:
+            raise ValueError(
+                f'prior_prob={prior_prob} needs a bias, got bias=False.'
+            )
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Set the prior, which a head's own ``init_cfg`` has just zeroed."""
+        if self.prior_prob is not None and self.bias is not None:
+            prior = math.log(self.prior_prob / (1 - self.prior_prob))
+            nn.init.constant_(self.bias, prior)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = super().forward(x)
+        if not self.training:
+            return logits.sigmoid()
+        logits.is_logits = True
+        return logits
+
+
+def _to_numpy(x: Union[Tensor, Sequence[Tensor]], *args, **kwargs):
+    """MMPose's ``to_numpy`` that shows logits as probabilities."""
+    if getattr(x, 'is_logits', False):
+        x = x.detach().sigmoid()
+    return to_numpy(x, *args, **kwargs)
+
+
+# MMPose's heads log an accuracy that counts maps with no positive value as
+# missing, so it would ignore a right peak with a probability below one half.
+# They offer no place to say what their maps are: replace the one conversion
+# in between, which changes nothing for maps that are not marked as logits.
+heatmap_head.to_numpy = _to_numpy
+cpm_head.to_numpy = _to_numpy

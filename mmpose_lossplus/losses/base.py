@@ -1,0 +1,175 @@
+import warnings
+from typing import Optional
+
+import torch
+from mmpose.models.losses import KeypointMSELoss
+from torch import Tensor
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+class HeatmapLoss(KeypointMSELoss):
+    """Weights, masks and averages the loss of each pixel.
+
+    A loss is a subclass with one method, :meth:`loss_map`. Weights and masks
+    go through MMPose's own code and the mean is over all pixels, masked ones
+    too, so a subclass is weighted exactly as the MSE baseline. The loss is
+    computed in float32 or wider, whatever the precision of its inputs.
+
+    Args:
+        use_target_weight (bool): Whether to apply ``target_weights``. Unlike
+            ``KeypointMSELoss``, which stores this flag but always applies
+            the weights, ``False`` is honoured; the default is therefore what
+            the baseline does. Defaults to ``True``.
+        skip_empty_channel (bool): Whether to leave out keypoints whose target
+            is zero everywhere. Defaults to ``False``.
+        loss_weight (float): Factor of the whole loss. Defaults to 1.0.
+    """
+
+    #: Whether the output is logits (of ``SigmoidConv2d``) or heatmaps.
+    takes_logits = False
+
+    def __init__(
+        self,
+        use_target_weight: bool = True,
+        skip_empty_channel: bool = False,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(use_target_weight, skip_empty_channel, loss_weight)
+
+    def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
+        """Loss of each pixel; arguments and result are (B, K, H, W)."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        output: Tensor,
+        target: Tensor,
+        target_weights: Optional[Tensor] = None,
+        mask: Optional[Tensor] = None,
+    ) -> Tensor:
+        """Weighted mean of the loss map.
+
+        Args:
+            output (Tensor): Predicted heatmaps, (B, K, H, W).
+            target (Tensor): Target heatmaps, (B, K, H, W).
+            target_weights (Tensor, optional): Weights of the keypoints,
+                (B, K) or (B, K, 1), or of the pixels, (B, K, H, W).
+                Defaults to ``None``.
+            mask (Tensor, optional): Valid pixels, (B, K, H, W) or
+                (B, 1, H, W). Defaults to ``None``.
+
+        Returns:
+            Tensor: The loss, a scalar.
+
+        Raises:
+            ValueError: If the shapes do not fit, or if the output is logits
+                and the loss takes heatmaps.
+        """
+        if not self.use_target_weight:
+            target_weights = None
+        self._check_inputs(output, target, target_weights, mask)
+        if target_weights is not None and target_weights.ndim == 3:
+            target_weights = target_weights.squeeze(-1)
+        mask = self._get_mask(target, target_weights, mask)
+
+        # Autocast lowers no operation of a loss map, so widening the inputs
+        # is enough to compute all of it in float32.
+        loss = self.loss_map(
+            _at_least_float32(output), _at_least_float32(target)
+        )
+        if mask is not None:
+            loss = loss * mask
+        return loss.mean() * self.loss_weight
+
+    def _check_inputs(
+        self,
+        output: Tensor,
+        target: Tensor,
+        target_weights: Optional[Tensor],
+        mask: Optional[Tensor],
+    ) -> None:
+        name = type(self).__name__
+        if target.ndim != 4 or output.shape != target.shape:
+            raise ValueError(
+                f'{name} needs output and target of one shape (B, K, H, W), '
+                f'got {tuple(output.shape)} and {tuple(target.shape)}.'
+            )
+        if target_weights is not None:
+            weights, (batch, num_maps) = target_weights.shape, target.shape[:2]
+            if weights == (batch, num_maps / 3):
+                raise ValueError(
+                    f'{name} takes one map per keypoint, but the target has '
+                    f'{num_maps} maps for {weights[1]} keypoints: the UDP '
+                    "codec's heatmap_type='combined' is not supported, use "
+                    "'gaussian'."
+                )
+            if weights not in (
+                target.shape[:2],
+                target.shape[:2] + (1,),
+                target.shape,
+            ):
+                raise ValueError(
+                    f'{name} needs target_weights of shape (B, K), (B, K, 1) '
+                    f'or (B, K, H, W) for a target of {tuple(target.shape)}, '
+                    f'got {tuple(weights)}.'
+                )
+        if mask is not None and (
+            mask.ndim != 4
+            or any(m not in (1, t) for m, t in zip(mask.shape, target.shape))
+        ):
+            raise ValueError(
+                f'{name} needs a mask of shape (B, K, H, W) or (B, 1, H, W) '
+                f'for a target of {tuple(target.shape)}, '
+                f'got {tuple(mask.shape)}.'
+            )
+        if not self.takes_logits and getattr(output, 'is_logits', False):
+            raise ValueError(
+                f'{name} compares heatmaps, but the final layer is '
+                'SigmoidConv2d, which gives logits in training: remove '
+                "type='SigmoidConv2d' from final_layer."
+            )
+
+
+class LogitHeatmapLoss(HeatmapLoss):
+    """A :class:`HeatmapLoss` on logits, for losses of the BCE type.
+
+    The target must lie in [0, 1], which is checked on the first batch that
+    has a visible keypoint: a check of every batch would stall a GPU.
+    """
+
+    takes_logits = True
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self._first_batch_checked = False
+
+    def _check_inputs(
+        self,
+        output: Tensor,
+        target: Tensor,
+        target_weights: Optional[Tensor],
+        mask: Optional[Tensor],
+    ) -> None:
+        super()._check_inputs(output, target, target_weights, mask)
+        if self._first_batch_checked or target.numel() == 0:
+            return
+        name = type(self).__name__
+        low, high = (x.item() for x in target.float().aminmax())
+        if low < 0 or high > 1:
+            raise ValueError(
+                f'{name} needs a target in [0, 1], got values from {low:g} to '
+                f'{high:g} (MegviiHeatmap peaks at 255): use the MSRAHeatmap '
+                'or UDPHeatmap codec.'
+            )
+        if not getattr(output, 'is_logits', False):
+            warnings.warn(
+                f'{name} takes logits, but the output does not come from a '
+                'SigmoidConv2d: with MMPose set final_layer=dict(type='
+                "'SigmoidConv2d'), or raw logits are decoded as heatmaps at "
+                'test time.',
+                stacklevel=3,
+            )
+        self._first_batch_checked = high > 0

@@ -1,0 +1,285 @@
+"""The papers' equations.
+
+Every function takes the predicted and the target heatmaps, both of shape
+(B, K, H, W), and returns the loss of each pixel in that shape: no weights, no
+reduction, no state. S is the output, G the target.
+"""
+
+from typing import Callable, Optional, Union
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+AMSE_FORMS = (
+    'quadratic',
+    'difference_of_squares',
+    'linear',
+    'prediction_weighted',
+    'error_weighted',
+)
+
+WEIGHT_FNS = {
+    'linear': lambda x: x,
+    'double': lambda x: 2 * x,
+    'square': lambda x: x**2,
+    'exp': torch.exp,
+}
+
+
+def get_weight_fn(
+    weight_fn: Optional[Union[str, Callable[[Tensor], Tensor]]],
+) -> Optional[Callable[[Tensor], Tensor]]:
+    """Look a name of :data:`WEIGHT_FNS` up; pass ``None`` and functions on.
+
+    Raises:
+        ValueError: If ``weight_fn`` is an unknown name.
+    """
+    if weight_fn is None or callable(weight_fn):
+        return weight_fn
+    if weight_fn not in WEIGHT_FNS:
+        raise ValueError(
+            f'weight_fn must be None, a function or one of '
+            f'{tuple(WEIGHT_FNS)}, got {weight_fn!r}.'
+        )
+    return WEIGHT_FNS[weight_fn]
+
+
+def amse(
+    output: Tensor,
+    target: Tensor,
+    beta: float = 0.01,
+    reference: Optional[Union[Tensor, float]] = None,
+    form: str = 'quadratic',
+) -> Tensor:
+    r"""Asymmetric MSE: over-prediction costs more than under-prediction.
+
+    The paper's equations (6) and (7) did not survive in any available text.
+    Known is that they add to the squared error a penalty with weight
+    ``beta`` and a matrix W, constant in back-propagation, so that the minimum
+    lies at the target. The five forms are our readings of that, not the
+    paper's equation:
+
+    ========================= ======================================== =======
+    form                      loss of a pixel                          W
+    ========================= ======================================== =======
+    ``quadratic``             (S - G)^2 + beta relu(S - W)^2           G
+    ``difference_of_squares`` (S - G)^2 + beta relu(relu(S)^2 - W^2)   G
+    ``linear``                (S - G)^2 + beta relu(S - W)             G
+    ``prediction_weighted``   (1 + beta W) (S - G)^2                   S
+    ``error_weighted``        (S - G)^2 + beta W S^2                   abs(S-G)
+    ========================= ======================================== =======
+
+    With beta = 0 each is the squared error. With the default W (last column,
+    detached) the minimum of each is at S = G. ``quadratic`` and
+    ``difference_of_squares`` with W = 0 equal :func:`rmse` for S >= 0, and so
+    does ``error_weighted`` with W = 1 for every S. At G = 0
+    ``error_weighted`` is symmetric in value, and so is
+    ``prediction_weighted`` with W = G at every G.
+
+    Source: Asymmetric mean squared error for human pose estimation, eqs. (6)
+    and (7), beta from its table 1.
+
+    Args:
+        output (Tensor): S, shape (B, K, H, W).
+        target (Tensor): G, shape (B, K, H, W).
+        beta (float): Weight of the penalty. Defaults to 0.01.
+        reference (Tensor | float, optional): W, a number or a tensor that
+            broadcasts to (B, K, H, W); it is detached. ``None`` takes the
+            form's own. Defaults to ``None``.
+        form (str): One of :data:`AMSE_FORMS`. Defaults to 'quadratic'.
+
+    Returns:
+        Tensor: Loss of each pixel, shape (B, K, H, W).
+
+    Raises:
+        ValueError: If ``form`` is unknown.
+    """
+    if reference is None:
+        if form == 'prediction_weighted':
+            reference = output
+        elif form == 'error_weighted':
+            reference = (output - target).abs()
+        else:
+            reference = target
+    if isinstance(reference, Tensor):
+        reference = reference.detach()
+
+    squared_error = (output - target) ** 2
+    if form == 'quadratic':
+        return squared_error + beta * F.relu(output - reference) ** 2
+    if form == 'difference_of_squares':
+        return squared_error + beta * F.relu(
+            F.relu(output) ** 2 - reference**2
+        )
+    if form == 'linear':
+        return squared_error + beta * F.relu(output - reference)
+    if form == 'prediction_weighted':
+        return (1 + beta * reference) * squared_error
+    if form == 'error_weighted':
+        return squared_error + beta * reference * output**2
+    raise ValueError(f'form must be one of {AMSE_FORMS}, got {form!r}.')
+
+
+def rmse(output: Tensor, target: Tensor, beta: float = 0.01) -> Tensor:
+    r"""Regularized MSE (*not* root mean square): (S - G)^2 + beta S^2.
+
+    With beta = 0 it is the squared error. The minimum is not at the target
+    but at S = G / (1 + beta), which is the defect that :func:`amse` mends.
+
+    Source: Asymmetric mean squared error for human pose estimation, eq. (5).
+
+    Args:
+        output (Tensor): S, shape (B, K, H, W).
+        target (Tensor): G, shape (B, K, H, W).
+        beta (float): Weight of the L2 penalty. Defaults to 0.01.
+
+    Returns:
+        Tensor: Loss of each pixel, shape (B, K, H, W).
+    """
+    return (output - target) ** 2 + beta * output**2
+
+
+def fmse(
+    output: Tensor,
+    target: Tensor,
+    gamma: float = 1.0,
+    delta: float = 1e-3,
+) -> Tensor:
+    r"""Focused MSE: (G + delta)^gamma (S - G)^2.
+
+    The weight depends on the target alone, 1.001 at a peak and 0.001 on the
+    background at the defaults, so foreground errors dominate. With gamma = 0
+    it is the squared error. The print lacks the square, without which the
+    loss has no minimum, and halves the sum, a constant that is left out here
+    as MMPose leaves it out of its MSE.
+
+    Source: Design of focused mean square loss function in convolutional
+    neural networks, eq. (5).
+
+    Args:
+        output (Tensor): S, shape (B, K, H, W).
+        target (Tensor): G in [0, 1], shape (B, K, H, W).
+        gamma (float): Focusing exponent. Defaults to 1.0.
+        delta (float): Keeps the weight of the background above zero.
+            Defaults to 1e-3.
+
+    Returns:
+        Tensor: Loss of each pixel, shape (B, K, H, W).
+    """
+    return (target + delta) ** gamma * (output - target) ** 2
+
+
+def heatmap_weighting_mse(
+    output: Tensor,
+    target: Tensor,
+    weight_fn: Optional[Union[str, Callable[[Tensor], Tensor]]] = 'linear',
+) -> Tensor:
+    r"""Heatmap-weighting MSE: (F(G) + 1) (S - G)^2.
+
+    The weight functions of the paper's table 4 are 'linear' (x), 'double'
+    (2x), 'square' (x^2) and 'exp' (e^x, which doubles the background's weight
+    too); ``None`` is its row without weighting, the squared error. The print
+    has a norm without the square; the official code, followed here, squares.
+
+    Source: Lightweight Human Pose Estimation Using Heatmap-Weighting Loss,
+    eq. (8).
+
+    Args:
+        output (Tensor): S, shape (B, K, H, W).
+        target (Tensor): G, shape (B, K, H, W).
+        weight_fn (str | Callable, optional): F, a key of :data:`WEIGHT_FNS`
+            or a function of the target. Defaults to 'linear'.
+
+    Returns:
+        Tensor: Loss of each pixel, shape (B, K, H, W).
+
+    Raises:
+        ValueError: If ``weight_fn`` is an unknown name.
+    """
+    squared_error = (output - target) ** 2
+    weight_fn = get_weight_fn(weight_fn)
+    if weight_fn is None:
+        return squared_error
+    return (weight_fn(target) + 1) * squared_error
+
+
+def anchor_loss(
+    output: Tensor,
+    target: Tensor,
+    gamma: float = 2.0,
+    slack: float = 0.05,
+    anchor_threshold: float = 0.5,
+    background_threshold: float = 0.0,
+) -> Tensor:
+    r"""Anchor Loss: m BCE(q, G), background boosted where it beats the peak.
+
+    With q = sigmoid(S) and the anchor probability q* = max of q where
+    G > ``anchor_threshold``, less ``slack``, at least 0, of each keypoint's
+    map::
+
+        m = (1 + q - q*)^gamma   where G <= background_threshold
+        m = 1                    elsewhere
+
+    q* is constant in back-propagation, q in the modulator m is not. With
+    gamma = 0, and for a map with no pixel above ``anchor_threshold``, the loss
+    is plain binary cross entropy. Where 0 < G < 1 its minimum is at q = G but
+    not zero there: it is the entropy of the soft label.
+
+    Source: Anchor Loss: Modulating Loss Scale based on Prediction Difficulty,
+    eqs. (5) to (8); ``slack`` for poses is the author's answer in
+    slryou41/AnchorLoss#4. ``background_threshold`` is ours: above zero it
+    suits targets whose Gaussian fills the whole map (DARK).
+
+    Args:
+        output (Tensor): S, logits of shape (B, K, H, W).
+        target (Tensor): G in [0, 1], shape (B, K, H, W).
+        gamma (float): Exponent of the modulator. Defaults to 2.0.
+        slack (float): Margin taken from the anchor. Defaults to 0.05.
+        anchor_threshold (float): Where G exceeds it, q may be the anchor.
+            Defaults to 0.5.
+        background_threshold (float): Where G does not exceed it, the pixel
+            is background. Defaults to 0.0.
+
+    Returns:
+        Tensor: Loss of each pixel, shape (B, K, H, W).
+    """
+    bce = F.binary_cross_entropy_with_logits(output, target, reduction='none')
+    q = output.sigmoid()
+    peak = torch.where(target > anchor_threshold, q.detach(), -1.0)
+    peak = peak.amax(dim=(-2, -1), keepdim=True)
+    anchor = (peak - slack).clamp(min=0)
+    # Without slack the base can reach 0, where the gradient of a power below
+    # 1 is infinite.
+    base = (1 + q - anchor).clamp(min=torch.finfo(q.dtype).tiny)
+    modulated = (target <= background_threshold) & (peak >= 0)
+    return torch.where(modulated, base**gamma, 1.0) * bce
+
+
+def heatmap_focal_loss(
+    output: Tensor, target: Tensor, gamma: float = 2.0
+) -> Tensor:
+    r"""Focal loss with soft labels, easy pixels weighted down.
+
+    With q = sigmoid(S)::
+
+        -[ G (1 - q)^gamma log q + (1 - G) q^gamma log(1 - q) ]
+
+    With gamma = 0 it is binary cross entropy.
+
+    Source: Anchor Loss: Modulating Loss Scale based on Prediction Difficulty,
+    eq. (9). The gamma of its table 7 is not published in the available text.
+
+    Args:
+        output (Tensor): S, logits of shape (B, K, H, W).
+        target (Tensor): G in [0, 1], shape (B, K, H, W).
+        gamma (float): Focusing exponent. Defaults to 2.0.
+
+    Returns:
+        Tensor: Loss of each pixel, shape (B, K, H, W).
+    """
+    log_q, log_not_q = F.logsigmoid(output), F.logsigmoid(-output)
+    # exp(gamma log q) is q^gamma with a finite gradient at q = 0.
+    foreground = target * (gamma * log_not_q).exp() * log_q
+    background = (1 - target) * (gamma * log_q).exp() * log_not_q
+    return -(foreground + background)

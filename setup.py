@@ -1,0 +1,81 @@
+import os
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.develop import develop
+
+ROOT = Path(__file__).parent
+MIM_FOLDERS = ('configs', 'tools')
+
+
+def link_mim() -> None:
+    """Point the checkout's ``.mim`` at its own configs and tools."""
+    mim = ROOT / 'mmpose_lossplus' / '.mim'
+    shutil.rmtree(mim, ignore_errors=True)
+    mim.mkdir()
+    for folder in MIM_FOLDERS:
+        try:
+            os.symlink(
+                Path('..', '..', folder),
+                mim / folder,
+                target_is_directory=True,
+            )
+        except OSError:  # Windows without the right to make links
+            shutil.copytree(ROOT / folder, mim / folder)
+
+
+class BuildPyWithMim(build_py):
+    """Put what mim looks for beside the modules.
+
+    ``pip install .`` and wheels get copies, ``pip install -e .`` gets links.
+    """
+
+    editable_mode = False
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            link_mim()
+            return
+        mim = Path(self.build_lib, 'mmpose_lossplus', '.mim')
+        shutil.rmtree(mim, ignore_errors=True)
+        for folder in MIM_FOLDERS:
+            shutil.copytree(
+                ROOT / folder,
+                mim / folder,
+                ignore=shutil.ignore_patterns('__pycache__'),
+            )
+
+
+class DevelopWithMim(develop):
+    """The same for ``python setup.py develop``."""
+
+    def run(self) -> None:
+        super().run()
+        link_mim()
+
+
+version = {}
+exec((ROOT / 'mmpose_lossplus' / 'version.py').read_text(), version)
+
+setup(
+    name='mmpose_lossplus',
+    version=version['__version__'],
+    description='Heatmap losses and a light head of four papers, for MMPose',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['mmpose_lossplus*']),
+    python_requires='>=3.8',
+    install_requires=[
+        'mmengine>=0.10.0,<1.0.0',
+        'mmcv>=2.1.0,<2.2.0',
+        'mmpose>=1.3.0,<1.4.0',
+        # MMEngine finds `mmpose::` configs with pkg_resources.
+        'setuptools<82',
+    ],
+    cmdclass=dict(build_py=BuildPyWithMim, develop=DevelopWithMim),
+    zip_safe=False,
+)

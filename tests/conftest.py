@@ -1,0 +1,135 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmpose.codecs import MSRAHeatmap
+from mmpose.utils import register_all_modules
+from scipy.io import savemat
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / 'shared' / 'data'
+
+register_all_modules()
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def target():
+    """Gaussian targets of two samples with three keypoints, (2, 3, 16, 12)."""
+    codec = MSRAHeatmap(input_size=(48, 64), heatmap_size=(12, 16), sigma=1)
+    keypoints = np.array([[[[8, 8], [24, 33], [41, 60]]]], dtype=np.float32)
+    maps = [codec.encode(keypoints[0] + d)['heatmaps'] for d in (0, 3)]
+    return torch.from_numpy(np.stack(maps)).double()
+
+
+@pytest.fixture
+def output(target):
+    return torch.randn_like(target)
+
+
+@pytest.fixture(scope='session')
+def shared_data():
+    """Folder of real data sets, which only the project's own machines have."""
+    if not SHARED.exists():
+        pytest.skip(f'there are no data sets in {SHARED}')
+    return SHARED
+
+
+@pytest.fixture(scope='session')
+def coco_data(tmp_path_factory):
+    """Noise with people somewhere, in COCO's layout."""
+    root = tmp_path_factory.mktemp('coco')
+    rng = np.random.default_rng(0)
+    (root / 'annotations').mkdir()
+    (root / 'person_detection_results').mkdir()
+    for split in ('train2017', 'val2017'):
+        (root / split).mkdir()
+        images, anns = [], []
+        for i in range(1, 5):
+            noise = rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)
+            cv2.imwrite(str(root / split / f'{i:012d}.jpg'), noise)
+            images.append(
+                dict(id=i, file_name=f'{i:012d}.jpg', width=128, height=96)
+            )
+            points = rng.uniform((30, 10), (90, 90), (17, 2)).round(1)
+            anns.append(
+                dict(
+                    id=i,
+                    image_id=i,
+                    category_id=1,
+                    iscrowd=0,
+                    bbox=[25.0, 5.0, 70.0, 88.0],
+                    area=3000.0,
+                    num_keypoints=17,
+                    keypoints=np.c_[points, np.full(17, 2)].ravel().tolist(),
+                )
+            )
+        coco = dict(
+            images=images,
+            annotations=anns,
+            categories=[dict(id=1, name='person')],
+        )
+        file = root / 'annotations' / f'person_keypoints_{split}.json'
+        file.write_text(json.dumps(coco))
+    return root
+
+
+@pytest.fixture(scope='session')
+def mpii_data(tmp_path_factory):
+    """Noise with people somewhere, in MPII's layout."""
+    root = tmp_path_factory.mktemp('mpii')
+    rng = np.random.default_rng(0)
+    (root / 'annotations').mkdir()
+    (root / 'images').mkdir()
+    people = []
+    for i in range(4):
+        noise = rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+        cv2.imwrite(str(root / 'images' / f'{i:09d}.jpg'), noise)
+        people.append(
+            dict(
+                image=f'{i:09d}.jpg',
+                center=[64.0, 64.0],
+                scale=0.5,
+                joints=rng.uniform(20, 110, (16, 2)).round(1).tolist(),
+                joints_vis=[1] * 16,
+            )
+        )
+    for split in ('train', 'val'):
+        file = root / 'annotations' / f'mpii_{split}.json'
+        file.write_text(json.dumps(people))
+    heads = np.tile(np.array([[50.0, 20.0], [70.0, 45.0]])[..., None], 4)
+    savemat(
+        str(root / 'annotations' / 'mpii_gt_val.mat'),
+        dict(headboxes_src=heads),
+    )
+    return root
+
+
+@pytest.fixture
+def run_tool():
+    """Run a script of tools/ as a user would."""
+
+    def run(tool, *args, cwd=ROOT, env=None, check=True):
+        result = subprocess.run(
+            [sys.executable, str(ROOT / 'tools' / tool), *map(str, args)],
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if check:
+            assert result.returncode == 0, result.stdout[-3000:]
+        return result
+
+    return run

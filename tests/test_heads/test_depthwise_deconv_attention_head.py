@@ -1,0 +1,189 @@
+import inspect
+
+import pytest
+import torch
+from mmengine.analysis import get_model_complexity_info
+from mmpose.models.heads import HeatmapHead
+from mmpose.registry import MODELS
+from torch import nn
+
+from mmpose_lossplus import (
+    CBAM,
+    ChannelSpatialAttention,
+    DepthwiseDeconvAttentionHead,
+    SqueezeExcitation,
+)
+
+
+def light_model(num_keypoints):
+    return MODELS.build(
+        dict(
+            type='TopdownPoseEstimator',
+            backbone=dict(type='MobileNetV3', arch='big'),
+            neck=dict(
+                type='ChannelMapper',
+                in_channels=[160],
+                out_channels=960,
+                kernel_size=1,
+                norm_cfg=dict(type='BN'),
+                act_cfg=dict(type='HSwish'),
+            ),
+            head=dict(
+                type='DepthwiseDeconvAttentionHead',
+                in_channels=960,
+                out_channels=num_keypoints,
+            ),
+        )
+    ).eval()
+
+
+@pytest.mark.parametrize(
+    ('num_keypoints', 'shape', 'params', 'gflops'),
+    [
+        # Paper, tables 1 and 3: 3.1 M; 0.58, 1.30 and 0.77 GFLOPs.
+        (17, (3, 256, 192), 3.078e6, 0.573),
+        (17, (3, 384, 288), 3.078e6, 1.289),
+        (17, (3, 256, 256), 3.078e6, 0.764),
+        (16, (3, 256, 256), 3.078e6, 0.763),
+    ],
+)
+def test_size_of_the_paper_model(num_keypoints, shape, params, gflops):
+    model = light_model(num_keypoints)
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(
+        params, abs=500
+    )
+    model.forward = model._forward
+    flops = get_model_complexity_info(
+        model, shape, show_table=False, show_arch=False
+    )['flops']
+    assert flops / 1e9 == pytest.approx(gflops, abs=5e-4)
+
+
+def test_size_of_the_head():
+    """Papers' notes, 4.2, layer by layer."""
+    head = light_model(17).head
+
+    def size(*modules):
+        return sum(p.numel() for m in modules for p in m.parameters())
+
+    layers = list(head.deconv_layers)
+    assert size(*layers[0:2]) == 17280
+    assert size(*layers[3:5]) == 246528
+    assert size(*layers[6:8]) == size(*layers[12:14]) == 4608
+    assert size(*layers[9:11]) == size(*layers[15:17]) == 66304
+    assert size(layers[18]) == 33355
+    assert size(head.final_layer) == 4369
+    assert size(head) == 443356
+    assert size(light_model(16).head) == 443099
+
+
+def test_stage_order():
+    """Depthwise, BN, ReLU, 1x1 with bias, BN, ReLU, as the official code."""
+    head = DepthwiseDeconvAttentionHead(in_channels=32, out_channels=3)
+    kinds = [nn.ConvTranspose2d, nn.BatchNorm2d, nn.ReLU]
+    kinds += [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    layers = list(head.deconv_layers)
+    assert len(layers) == 19
+    assert all(map(isinstance, layers, kinds * 3))
+    assert type(layers[-1]) is ChannelSpatialAttention
+    for deconv in layers[:18:6]:
+        assert deconv.groups == deconv.in_channels == deconv.out_channels
+        assert deconv.bias is None
+    for conv in layers[3:18:6]:
+        assert conv.bias is not None
+
+
+@pytest.mark.parametrize('kernel_sizes', [(4, 4, 4), (3, 2, 4)])
+def test_upsamples_by_eight(kernel_sizes):
+    head = DepthwiseDeconvAttentionHead(
+        in_channels=16, out_channels=3, deconv_kernel_sizes=kernel_sizes
+    )
+    assert head([torch.rand(2, 16, 4, 3)]).shape == (2, 3, 32, 24)
+
+
+@pytest.mark.parametrize(
+    ('name', 'block'),
+    [
+        ('ChannelSpatialAttention', ChannelSpatialAttention),
+        ('SqueezeExcitation', SqueezeExcitation),
+        ('CBAM', CBAM),
+        (None, type(None)),
+    ],
+)
+def test_attention_after_any_stage(name, block):
+    attention = name and dict(type=name, ratio=8)
+    head = DepthwiseDeconvAttentionHead(
+        in_channels=16,
+        out_channels=3,
+        deconv_out_channels=(32, 64),
+        deconv_kernel_sizes=(4, 4),
+        deconv_attentions=(attention, attention),
+    )
+    found = [type(m) for m in head.deconv_layers if type(m) is block]
+    assert len(found) == (2 if name else 0)
+    assert head([torch.rand(1, 16, 4, 3)]).shape == (1, 3, 16, 12)
+
+
+def test_swaps_with_the_host_head_by_type_alone():
+    theirs = inspect.signature(HeatmapHead).parameters
+    cfg = dict(
+        in_channels=16,
+        out_channels=3,
+        deconv_out_channels=(32, 32, 32),
+        deconv_kernel_sizes=(4, 4, 4),
+        conv_out_channels=(24,),
+        conv_kernel_sizes=(3,),
+        final_layer=dict(kernel_size=3, padding=1),
+        loss=dict(type='KeypointMSELoss', use_target_weight=True),
+        decoder=dict(
+            type='MSRAHeatmap',
+            input_size=(96, 128),
+            heatmap_size=(24, 32),
+            sigma=2,
+        ),
+        init_cfg=None,
+    )
+    assert set(cfg) == set(theirs)
+    feats = [torch.rand(2, 16, 4, 3)]
+    shapes = {
+        MODELS.build(dict(type=name, **cfg))(feats).shape
+        for name in ('HeatmapHead', 'DepthwiseDeconvAttentionHead')
+    }
+    assert shapes == {(2, 3, 32, 24)}
+
+
+def test_without_deconvolutions():
+    head = DepthwiseDeconvAttentionHead(16, 3, deconv_out_channels=None)
+    assert head([torch.rand(2, 16, 4, 3)]).shape == (2, 3, 4, 3)
+
+
+def test_initialization():
+    """Deconvolutions and final layer N(0, 0.001), the rest PyTorch's own."""
+    head = DepthwiseDeconvAttentionHead(in_channels=960, out_channels=17)
+    pointwise = head.deconv_layers[3].weight.std().item()
+    attention = head.deconv_layers[-1].channel[0].weight.std().item()
+    head.init_weights()
+    for layer in (*head.deconv_layers[0:18:6], head.final_layer):
+        assert layer.weight.std().item() == pytest.approx(1e-3, rel=0.1)
+    assert (head.final_layer.bias == 0).all()
+    assert head.deconv_layers[3].weight.std().item() == pointwise
+    assert head.deconv_layers[-1].channel[0].weight.std().item() == attention
+
+
+@pytest.mark.parametrize(
+    ('attentions', 'message'),
+    [
+        ((None, None), 'each of the 3 deconvolutions, got 2'),
+        ((None, None, 'CBAM'), "got 'CBAM'"),
+        ((None, None, dict(ratio=4)), 'with a type'),
+        ((None, None, dict(type='SEBlock')), "got 'SEBlock'"),
+    ],
+)
+def test_bad_attentions(attentions, message):
+    with pytest.raises(ValueError, match=message):
+        DepthwiseDeconvAttentionHead(16, 3, deconv_attentions=attentions)
+
+
+def test_unequal_deconv_lists():
+    with pytest.raises(ValueError, match='same length'):
+        DepthwiseDeconvAttentionHead(16, 3, deconv_kernel_sizes=(4, 4))

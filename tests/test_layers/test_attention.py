@@ -1,0 +1,68 @@
+import pytest
+import torch
+from mmpose.registry import MODELS
+
+from mmpose_lossplus import CBAM, ChannelSpatialAttention, SqueezeExcitation
+
+BLOCKS = ['ChannelSpatialAttention', 'SqueezeExcitation', 'CBAM']
+
+
+@pytest.mark.parametrize('name', BLOCKS)
+def test_keeps_the_shape_and_passes_gradients(name):
+    block = MODELS.build(dict(type=name, channels=16, ratio=4))
+    x = torch.randn(2, 16, 7, 5, requires_grad=True)
+    y = block(x)
+    assert y.shape == x.shape
+    y.sum().backward()
+    assert all(p.grad is not None for p in [x, *block.parameters()])
+
+
+def test_paper_block_is_identity_plus_channel_plus_spatial():
+    """Hard sigmoid is 0 below -3, 1/2 at 0 and 1 above 3."""
+    block = ChannelSpatialAttention(8, ratio=2)
+    x = torch.randn(1, 8, 4, 4)
+    last = [block.channel[2], block.spatial[2]]
+    for channel, spatial in [(-9, -9), (0, -9), (9, 0), (9, 9)]:
+        for conv, value in zip(last, (channel, spatial)):
+            torch.nn.init.zeros_(conv.weight)
+            torch.nn.init.constant_(conv.bias, value)
+        factor = 1 + sum({-9: 0, 0: 0.5, 9: 1}[v] for v in (channel, spatial))
+        torch.testing.assert_close(block(x), factor * x)
+
+
+def test_paper_block_size():
+    """Papers' notes, 4.2: channel branch 33,088 and spatial branch 267."""
+    block = ChannelSpatialAttention(256, ratio=4)
+    channel = sum(p.numel() for p in block.channel.parameters())
+    spatial = sum(p.numel() for p in block.spatial.parameters())
+    assert (channel, spatial) == (33088, 267)
+
+
+def test_squeeze_excitation_by_hand():
+    block = SqueezeExcitation(4, ratio=2)
+    x = torch.rand(1, 4, 3, 3)
+    pooled = x.mean((2, 3), keepdim=True)
+    scale = block.fc2(block.fc1(pooled).relu()).sigmoid()
+    torch.testing.assert_close(block(x), x * scale)
+
+
+def test_cbam_uses_average_and_maximum():
+    block = CBAM(4, ratio=2)
+    x = torch.rand(1, 4, 5, 5)
+    average, maximum = x.mean((2, 3)), x.flatten(2).max(2).values
+    mlp = [block.mlp(v[..., None, None]) for v in (average, maximum)]
+    y = x * (mlp[0] + mlp[1]).sigmoid()
+    pooled = torch.stack([y.mean(1), y.max(1).values], dim=1)
+    torch.testing.assert_close(block(x), y * block.spatial(pooled).sigmoid())
+
+
+@pytest.mark.parametrize('name', BLOCKS)
+@pytest.mark.parametrize('ratio', [0, 17, -4])
+def test_bad_ratio(name, ratio):
+    with pytest.raises(ValueError, match=f'ratio .* got {ratio}'):
+        MODELS.build(dict(type=name, channels=16, ratio=ratio))
+
+
+def test_bad_kernel_size():
+    with pytest.raises(ValueError, match='odd, got 4'):
+        CBAM(16, kernel_size=4)

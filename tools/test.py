@@ -1,0 +1,6 @@
+"""MMPose's own test script with mmpose_lossplus imported."""
+
+from _mmpose import run
+
+if __name__ == '__main__':
+    run('test.py', 'test_dataloader')

@@ -1,0 +1,6 @@
+"""MMPose's own train script with mmpose_lossplus imported."""
+
+from _mmpose import run
+
+if __name__ == '__main__':
+    run('train.py', 'train_dataloader', 'val_dataloader')
