@@ -7,8 +7,7 @@ from mmengine.utils import digit_version
 
 from .version import __version__
 
-# Lower bounds are inclusive, upper bounds exclusive; setup.py and
-# requirements/mminstall.txt carry the same ones.
+# Lower bounds are inclusive, upper bounds exclusive; setup.py has the same.
 HOST_VERSIONS = {
     'mmengine': ('0.10.0', '1.0.0'),
     'mmcv': ('2.1.0', '2.2.0'),

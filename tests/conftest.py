@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import os
 import subprocess
@@ -16,6 +17,16 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared' / 'data'
 
 register_all_modules()
+
+
+def load_tool(path):
+    """Import a script of tools/ without running it."""
+    spec = importlib.util.spec_from_file_location(
+        Path(path).stem, ROOT / 'tools' / path
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,8 @@
 """MSE baseline: MobileNetV3 with its last 960-channel conv on COCO.
 
-The neck is that conv, which MMPose's backbone lacks. Trained from random
-weights, as the heatmap-weighting paper's released configs are.
+Longer than its siblings because the architecture is new: the neck is that
+conv, which MMPose's backbone lacks. Trained from random weights, as the
+heatmap-weighting paper's released configs are.
 """
 
 _base_ = (

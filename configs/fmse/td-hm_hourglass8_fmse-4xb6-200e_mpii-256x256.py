@@ -17,7 +17,8 @@ model = dict(head=dict(loss=dict(type='FocusedMSELoss')))
 train_cfg = dict(max_epochs=200)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [
-    dict(type='ConstantLR', factor=1e-3, end=10),
+    # MMEngine ends it one epoch before `end`.
+    dict(type='ConstantLR', factor=1e-3, end=11),
     dict(type='MultiStepLR', milestones=[100], gamma=0.01),
     dict(type='MultiStepLR', milestones=[150], gamma=0.1),
 ]

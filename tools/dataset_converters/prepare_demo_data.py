@@ -167,6 +167,8 @@ def simulate_boxes(coco: dict) -> List[dict]:
         )
 
     for ann in coco['annotations']:
+        if ann['iscrowd']:
+            continue
         x, y, w, h = ann['bbox']
         shift, zoom = rng.normal(0, 0.04, 2), np.exp(rng.normal(0, 0.06, 2))
         x += w * (shift[0] + (1 - zoom[0]) / 2)

