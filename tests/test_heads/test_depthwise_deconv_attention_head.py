@@ -3,6 +3,7 @@ import inspect
 import pytest
 import torch
 from mmengine.analysis import get_model_complexity_info
+from mmengine.config import Config
 from mmpose.models.heads import HeatmapHead
 from mmpose.registry import MODELS
 from torch import nn
@@ -14,27 +15,17 @@ from mmpose_lossplus import (
     SqueezeExcitation,
 )
 
+from ..conftest import ROOT
+
+STEM = 'td-hm_mobilenetv3-dwattn_hmw-1xb64-210e_coco-256x192'
+CONFIG = ROOT / 'configs' / 'heatmap_weighting' / f'{STEM}.py'
+
 
 def light_model(num_keypoints):
-    return MODELS.build(
-        dict(
-            type='TopdownPoseEstimator',
-            backbone=dict(type='MobileNetV3', arch='big'),
-            neck=dict(
-                type='ChannelMapper',
-                in_channels=[160],
-                out_channels=960,
-                kernel_size=1,
-                norm_cfg=dict(type='BN'),
-                act_cfg=dict(type='HSwish'),
-            ),
-            head=dict(
-                type='DepthwiseDeconvAttentionHead',
-                in_channels=960,
-                out_channels=num_keypoints,
-            ),
-        )
-    ).eval()
+    """The paper's model, from its own config."""
+    cfg = Config.fromfile(CONFIG).model
+    cfg.head.out_channels = num_keypoints
+    return MODELS.build(cfg).eval()
 
 
 @pytest.mark.parametrize(

@@ -157,12 +157,6 @@ def test_cid_head(loss):
         instance_coords=torch.from_numpy(encoded['instance_coords']),
         keypoint_weights=torch.from_numpy(encoded['keypoint_weights']),
     )
-    sample.gt_fields.set_metainfo({})
-    sample.gt_instance_labels.set_metainfo({})
-    sample.set_field(
-        torch.from_numpy(encoded['instance_heatmaps']),
-        'instance_heatmaps',
-    )
     sample.gt_fields.instance_heatmaps = torch.from_numpy(
         encoded['instance_heatmaps']
     )

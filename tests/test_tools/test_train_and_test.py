@@ -121,7 +121,7 @@ def demo_data(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('config', COCO + DEMO, ids=stem)
+@pytest.mark.parametrize('config', COCO, ids=stem)
 def test_on_demo_data(config, run_tool, demo_data, tmp_path):
     """The demo data is COCO's layout: every COCO config runs on it."""
     metrics = start_resume_and_test(

@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 from rich.console import Console
@@ -12,19 +14,44 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[2]
 LOSSES = ('mse', 'amse', 'rmse', 'fmse', 'anchor', 'hmw')
+# What only repeats in the lines of the log.
+NOISE = re.compile(r'(lr|time|data_time|loss|coco/A[PR] \(.\)): \S+ *')
 BOX_FILE = (
     'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'
 )
 
 
 def run(title: str, script: str, *args) -> float:
-    """Run a script of tools/; return the seconds it took."""
+    """Run a script of tools/, show what matters of what it prints.
+
+    MMEngine's log opens with some hundred lines of environment and config;
+    they are in the log file of the work folder.
+
+    Returns:
+        float: The seconds it took.
+    """
     Console().rule(f'[bold]{title}', align='left')
     start = time.time()
     command = [sys.executable, ROOT / 'tools' / script, *args]
-    code = subprocess.call([str(part) for part in command], cwd=ROOT)
-    if code:
-        sys.exit(f'{script} failed with exit code {code} (see above).')
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    by_mmengine = script in ('train.py', 'test.py')
+    last = deque(maxlen=40)
+    for line in process.stdout:
+        last.append(line)
+        if not by_mmengine:
+            print(line, end='', flush=True)
+        elif 'Epoch(' in line:
+            text = line.split(' - INFO - ')[-1].strip()
+            print(NOISE.sub('', text), flush=True)
+    if process.wait():
+        sys.stdout.writelines(last)
+        sys.exit(f'{script} failed with exit code {process.returncode}.')
     return time.time() - start
 
 
