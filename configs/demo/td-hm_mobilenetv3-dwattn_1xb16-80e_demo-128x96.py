@@ -29,29 +29,28 @@ model = dict(
 )
 
 randomness = dict(seed=0)
-train_cfg = dict(max_epochs=60, val_interval=15)
+train_cfg = dict(max_epochs=80, val_interval=20)
 # The mean over all pixels makes gradients so small at the start that Adam's
 # own eps of 1e-8 would slow it down, and more so the smaller a loss is.
 optim_wrapper = dict(optimizer=dict(lr=2e-3, eps=1e-15))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=50, by_epoch=False),
-    dict(type='CosineAnnealingLR', T_max=60, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=80, convert_to_iter_based=True),
 ]
 auto_scale_lr = dict(base_batch_size=16)
 default_hooks = dict(
-    logger=dict(interval=16), checkpoint=dict(interval=15, max_keep_ckpts=1)
+    logger=dict(interval=16), checkpoint=dict(interval=20, max_keep_ckpts=1)
 )
 
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='GetBBoxCenterScale'),
     dict(type='RandomFlip', direction='horizontal'),
-    dict(type='RandomHalfBody'),
     dict(
         type='RandomBBoxTransform',
-        scale_factor=(0.7, 1.3),
-        rotate_factor=60,
-        rotate_prob=0.8,
+        shift_factor=0.1,
+        scale_factor=(0.75, 1.25),
+        rotate_factor=40,
     ),
     dict(type='TopdownAffine', input_size=codec['input_size']),
     dict(type='PhotometricDistortion'),
