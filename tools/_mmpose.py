@@ -1,13 +1,12 @@
 """Run one of MMPose's installed scripts with mmpose_lossplus imported."""
 
-import argparse
+import importlib.util
 import os.path as osp
-import runpy
 import sys
 from typing import Iterator, Tuple
 
 import mmpose
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 import mmpose_lossplus  # noqa: F401  registers the components
 
@@ -28,31 +27,22 @@ def run(script: str, *loaders: str) -> None:
         script (str): Path of the script in MMPose's tools folder.
         *loaders (str): Keys of the data loaders that the script builds.
     """
-    cfg = _parse_config()
-    if cfg is not None:
-        for loader in loaders:
-            for name, path in _data_files(cfg.get(loader) or {}):
-                if not osp.exists(path):
-                    sys.exit(_missing(name, path))
     mmpose_tools = osp.join(osp.dirname(mmpose.__file__), '.mim', 'tools')
-    runpy.run_path(osp.join(mmpose_tools, script), run_name='__main__')
+    spec = importlib.util.spec_from_file_location(
+        f'mmpose_{osp.splitext(script)[0]}', osp.join(mmpose_tools, script)
+    )
+    host = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(host)
 
-
-def _parse_config() -> Config:
-    """The config as the script will see it; None if it has to complain."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument('config', nargs='?')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    args, others = parser.parse_known_args()
-    if args.config is None or not {'-h', '--help'}.isdisjoint(others):
-        return None
+    args = host.parse_args()
     if not osp.isfile(args.config):
         sys.exit(f'The config {args.config} does not exist.')
-    cfg = Config.fromfile(args.config)
-    if '--no-validate' in others:
-        cfg.val_dataloader = None
-    cfg.merge_from_dict(args.cfg_options or {})
-    return cfg
+    cfg = host.merge_args(Config.fromfile(args.config), args)
+    for loader in loaders:
+        for name, path in _data_files(cfg.get(loader) or {}):
+            if not osp.exists(path):
+                sys.exit(_missing(name, path))
+    host.main()
 
 
 def _data_files(cfg: dict) -> Iterator[Tuple[str, str]]:

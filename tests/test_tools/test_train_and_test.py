@@ -227,5 +227,13 @@ def test_missing_config(run_tool, tmp_path):
     assert result.stdout.strip() == 'The config none.py does not exist.'
 
 
+def test_options_may_come_first(run_tool, tmp_path):
+    """As in MMPose: the config is found behind options with values."""
+    result = run_tool(
+        'train.py', '--work-dir', tmp_path, COCO[0], cwd=tmp_path, check=False
+    )
+    assert 'person_keypoints_train2017.json does not exist' in result.stdout
+
+
 def test_help_is_the_host_s(run_tool):
     assert 'Train a pose model' in run_tool('train.py', '--help').stdout

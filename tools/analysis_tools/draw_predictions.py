@@ -7,6 +7,7 @@ from typing import List
 
 import cv2
 import mmengine
+import mmpose
 import numpy as np
 from mmengine.structures import InstanceData
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
@@ -113,10 +114,12 @@ def main() -> None:
     chosen = np.linspace(0, len(samples) - 1, min(args.people, len(samples)))
     samples = [samples[i] for i in chosen.round().astype(int)]
     visualizer = PoseLocalVisualizer()
+    datasets = Path(mmpose.__file__).parent / '.mim/configs/_base_/datasets'
+    dataset = datasets / f'{args.dataset}.py'
+    if not dataset.exists():
+        sys.exit(f'MMPose has no data set {args.dataset} ({dataset}).')
     visualizer.set_dataset_meta(
-        parse_pose_metainfo(
-            dict(from_file=f'configs/_base_/datasets/{args.dataset}.py')
-        )
+        parse_pose_metainfo(dict(from_file=str(dataset)))
     )
     pictures = [draw_person(visualizer, s, args.height) for s in samples]
     captions = [
