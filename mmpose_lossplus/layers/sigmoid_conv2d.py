@@ -16,8 +16,9 @@ class SigmoidConv2d(nn.Conv2d):
     fits a loss of the BCE type: the loss sees logits, while flip test,
     decoding, scores and export see probabilities.
 
-    Logits carry the attribute ``is_logits``, by which the losses recognise a
-    final layer that does not fit them.
+    Logits carry the attribute ``is_logits``, by which the losses of this
+    package recognise a final layer that does not fit them. MMPose's own
+    losses do not: never combine this layer with ``KeypointMSELoss``.
 
     Args:
         *args: See :class:`torch.nn.Conv2d`.

@@ -30,7 +30,8 @@ class AsymmetricMSELoss(HeatmapLoss):
         **kwargs: See :class:`HeatmapLoss`.
 
     Raises:
-        ValueError: If ``beta`` is negative or ``form`` unknown.
+        ValueError: If ``beta`` is negative, ``form`` unknown or
+            ``reference`` something else.
     """
 
     def __init__(
@@ -47,6 +48,15 @@ class AsymmetricMSELoss(HeatmapLoss):
         if form not in F.AMSE_FORMS:
             raise ValueError(
                 f'form must be one of {F.AMSE_FORMS}, got {form!r}.'
+            )
+        if not (
+            reference is None
+            or callable(reference)
+            or isinstance(reference, (int, float))
+        ):
+            raise ValueError(
+                'reference must be None, a number or a function of output '
+                f'and target, got {reference!r}.'
             )
         self.beta = beta
         self.form = form

@@ -160,6 +160,10 @@ def test_half_precision(cfg, dtype, output, target):
     [
         (dict(type='AsymmetricMSELoss', beta=-0.1), 'beta .* got -0.1'),
         (dict(type='AsymmetricMSELoss', form='L2'), "form .* got 'L2'"),
+        (
+            dict(type='AsymmetricMSELoss', reference='target'),
+            "reference .* got 'target'",
+        ),
         (dict(type='RegularizedMSELoss', beta=-1), 'beta .* got -1'),
         (dict(type='FocusedMSELoss', gamma=-1), 'gamma .* got -1'),
         (dict(type='FocusedMSELoss', delta=-1), 'delta .* got -1'),

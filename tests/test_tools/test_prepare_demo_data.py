@@ -52,12 +52,13 @@ def test_annotations_are_coco(coco):
             assert (points < (x + 1.06 * w, y + 1.06 * h)).all()
 
 
-def test_split_is_by_camera_and_time(coco):
+def test_split_is_by_time_with_a_gap(coco):
     for image in coco['images']:
-        held_out = image['clip'] == 'cam04' or (
-            image['clip'] == 'demo' and image['frame'] >= 160
-        )
-        assert (image['split'] == 'val2017') == held_out
+        last, first = (150, 160) if image['clip'] == 'demo' else (68, 80)
+        split = 'train2017' if image['frame'] <= last else None
+        if image['frame'] >= first:
+            split = 'val2017'
+        assert image['split'] == split
 
 
 def test_readme_counts_what_is_there(coco):
@@ -70,13 +71,13 @@ def test_readme_counts_what_is_there(coco):
 
 @pytest.fixture
 def tool(tmp_path, monkeypatch):
-    """The converter with a package of three frames instead of pip's."""
+    """The converter with a package of four frames instead of pip's."""
     module = load_tool('dataset_converters/prepare_demo_data.py')
     video = tmp_path / 'clip.avi'
     writer = cv2.VideoWriter(
         str(video), cv2.VideoWriter_fourcc(*'MJPG'), 30, (64, 48)
     )
-    for value in (0, 100, 200):
+    for value in (0, 100, 200, 250):
         writer.write(np.full((48, 64, 3), value, np.uint8))
     writer.release()
     wheel = tmp_path / 'people-1.0-py3-none-any.whl'
@@ -96,7 +97,7 @@ def tool(tmp_path, monkeypatch):
             frame=i,
             split=split,
         )
-        for i, split in enumerate(['train2017', 'val2017', 'val2017'])
+        for i, split in enumerate(['train2017', 'val2017', 'val2017', None])
     ]
     annotation = dict(
         category_id=1,

@@ -187,6 +187,8 @@ def simulate_boxes(coco: dict) -> List[dict]:
 def build(root: Path) -> None:
     """Write the whole data set into an empty folder."""
     coco = json.loads(ANNOTATIONS.read_text())
+    # Frames between training and held-out part are in neither.
+    coco['images'] = [i for i in coco['images'] if i['split']]
     for folder in ('annotations', 'person_detection_results'):
         (root / folder).mkdir(parents=True)
     for split in ('train2017', 'val2017'):

@@ -73,13 +73,12 @@ def main() -> None:
 
     run('Data', 'dataset_converters/prepare_demo_data.py', '--out', args.data)
     root = f'{args.data}/'
-    validation = root + 'annotations/person_keypoints_val2017.json'
     options = [
         f'{loader}_dataloader.dataset.data_root={root}'
         for loader in ('train', 'val', 'test')
     ]
+    validation = root + 'annotations/person_keypoints_val2017.json'
     options += [f'val_evaluator.ann_file={validation}']
-    options += [f'test_evaluator.ann_file={validation}']
     if args.epochs:
         options += [f'train_cfg.max_epochs={args.epochs}']
         options += ['train_cfg.val_interval=1']
@@ -96,10 +95,12 @@ def main() -> None:
         out = work_dir / f'{boxes.replace(" ", "_")}.json'
         more = ['--out', out, '--work-dir', work_dir / 'test']
         if boxes == 'annotated':
+            # With --dump, MMPose's script makes a list of the evaluators.
             more += ['--dump', work_dir / 'predictions.pkl', *options]
+            more += [f'test_evaluator.0.ann_file={validation}']
         else:
+            more += [*options, f'test_evaluator.ann_file={validation}']
             bbox_file = args.data / BOX_FILE
-            more += [*options]
             more += [f'test_dataloader.dataset.bbox_file={bbox_file}']
         run(f'Test with boxes: {boxes}', 'test.py', config, checkpoint, *more)
         scores[boxes] = json.loads((ROOT / out).read_text())

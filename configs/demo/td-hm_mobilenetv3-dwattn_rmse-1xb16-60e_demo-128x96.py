@@ -1,5 +1,5 @@
 """Regularized MSE on the demo data."""
 
-_base_ = './td-hm_mobilenetv3-dwattn_1xb16-80e_demo-128x96.py'
+_base_ = './td-hm_mobilenetv3-dwattn_1xb16-60e_demo-128x96.py'
 
 model = dict(head=dict(loss=dict(type='RegularizedMSELoss')))

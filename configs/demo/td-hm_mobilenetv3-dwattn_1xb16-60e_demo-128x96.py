@@ -29,13 +29,13 @@ model = dict(
 )
 
 randomness = dict(seed=0)
-train_cfg = dict(max_epochs=80, val_interval=20)
+train_cfg = dict(max_epochs=60, val_interval=20)
 # The mean over all pixels makes gradients so small at the start that Adam's
 # own eps of 1e-8 would slow it down, and more so the smaller a loss is.
 optim_wrapper = dict(optimizer=dict(lr=2e-3, eps=1e-15))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=50, by_epoch=False),
-    dict(type='CosineAnnealingLR', T_max=80, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=60, convert_to_iter_based=True),
 ]
 auto_scale_lr = dict(base_batch_size=16)
 default_hooks = dict(
