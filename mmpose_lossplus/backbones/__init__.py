@@ -1,0 +1,3 @@
+from .stacked_hourglass import StackedHourglass
+
+__all__ = ['StackedHourglass']

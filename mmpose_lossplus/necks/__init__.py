@@ -1,0 +1,3 @@
+from .cascaded_pyramid import CascadedPyramid
+
+__all__ = ['CascadedPyramid']
