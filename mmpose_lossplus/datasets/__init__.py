@@ -1,0 +1,3 @@
+from .lsp_dataset import LspDataset
+
+__all__ = ['LspDataset']

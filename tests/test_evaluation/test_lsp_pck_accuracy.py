@@ -1,0 +1,141 @@
+"""PCK on LSP by hand, and against a loop over pictures and joints."""
+
+import numpy as np
+import pytest
+
+from mmpose_lossplus.evaluation import LspPCKAccuracy
+
+COLUMNS = {
+    'Head': ('neck', 'head_top'),
+    'Shoulder': ('right_shoulder', 'left_shoulder'),
+    'Elbow': ('right_elbow', 'left_elbow'),
+    'Wrist': ('right_wrist', 'left_wrist'),
+    'Hip': ('right_hip', 'left_hip'),
+    'Knee': ('right_knee', 'left_knee'),
+    'Ankle': ('right_ankle', 'left_ankle'),
+}
+
+
+@pytest.fixture
+def names():
+    from mmpose_lossplus.datasets import LspDataset
+
+    return LspDataset(lazy_init=True).metainfo['keypoint_name2id']
+
+
+def evaluate(pred, truth, visible, **kwargs):
+    metric = LspPCKAccuracy(**kwargs)
+    for p, t, v in zip(pred, truth, visible):
+        metric.process(
+            [],
+            [
+                dict(
+                    pred_instances=dict(keypoints=p[None]),
+                    gt_instances=dict(keypoints=t[None], keypoints_visible=v),
+                )
+            ],
+        )
+    return metric.evaluate(len(pred))
+
+
+def people(n, seed=0):
+    rng = np.random.default_rng(seed)
+    truth = rng.uniform(0, 100, (n, 14, 2))
+    return truth + rng.normal(0, 10, truth.shape), truth, np.ones((n, 1, 14))
+
+
+def test_by_hand(names):
+    """Torso of 50 pixels, so that 10 pixels is the limit."""
+    truth = np.zeros((1, 14, 2))
+    truth[0, names['left_shoulder']] = (30, 0)
+    truth[0, names['right_hip']] = (0, 40)
+    pred = truth.copy()
+    pred[0, names['head_top']] += (0, 11)
+    pred[0, names['left_knee']] += (6, 7)  # 9.2 pixels
+    pred[0, names['left_ankle']] += (8, 7)  # 10.6 pixels
+    pred[0, names['right_ankle']] += (-8, 7)
+    table = evaluate(pred, truth, np.ones((1, 1, 14)))
+    assert table == pytest.approx(
+        {
+            'lsp/Head': 50,
+            'lsp/Shoulder': 100,
+            'lsp/Elbow': 100,
+            'lsp/Wrist': 100,
+            'lsp/Hip': 100,
+            'lsp/Knee': 100,
+            'lsp/Ankle': 0,
+            'lsp/PCK': 550 / 7,
+        }
+    )
+
+
+def test_parity_with_a_loop(names):
+    pred, truth, visible = people(40)
+    table = evaluate(pred, truth, visible)
+    total = []
+    for column, pair in COLUMNS.items():
+        found = []
+        for p, t in zip(pred, truth):
+            torso = np.hypot(
+                *(t[names['left_shoulder']] - t[names['right_hip']])
+            )
+            for i in (names[joint] for joint in pair):
+                found.append(np.hypot(*(p[i] - t[i])) < 0.2 * torso)
+        assert 0 < np.mean(found) < 1
+        assert table[f'lsp/{column}'] == pytest.approx(100 * np.mean(found))
+        total += found
+    # With every joint labelled, the mean of columns is that of all joints.
+    assert table['lsp/PCK'] == pytest.approx(100 * np.mean(total))
+
+
+def test_total_is_that_of_the_published_table():
+    """Anchor Loss, table 5, the row of AL: columns and total."""
+    columns = [98.6, 94.8, 92.5, 89.3, 93.9, 94.8, 94.0]
+    pred, truth, visible = people(500)
+    for (left, right), share in zip(
+        [(12, 13), (8, 9), (7, 10), (6, 11), (2, 3), (1, 4), (0, 5)], columns
+    ):
+        for joint in (left, right):
+            pred[:, joint] = truth[:, joint]
+            pred[round(5 * share) :, joint] += 1000
+    table = evaluate(pred, truth, visible)
+    assert [table[f'lsp/{name}'] for name in COLUMNS] == pytest.approx(
+        columns, abs=0.101
+    )
+    assert round(table['lsp/PCK'], 1) == 94.0
+
+
+def test_unlabelled_joints_change_nothing():
+    pred, truth, visible = people(20)
+    expected = evaluate(pred[:10], truth[:10], visible[:10])
+    # No torso in the other ten, by either of its ends.
+    visible[10:15, :, 9] = 0
+    visible[15:, :, 2] = 0
+    assert evaluate(pred, truth, visible) == expected
+
+    visible[:, :, 6] = 0
+    first = evaluate(pred, truth, visible)
+    pred[:, 6] += 1000
+    assert evaluate(pred, truth, visible) == first
+    visible[:, :, 11] = 0
+    table = evaluate(pred, truth, visible)
+    assert np.isnan(table['lsp/Wrist'])
+    others = [table[f'lsp/{name}'] for name in COLUMNS if name != 'Wrist']
+    assert table['lsp/PCK'] == pytest.approx(np.mean(others))
+
+
+def test_threshold_and_prefix():
+    pred, truth, visible = people(20)
+    loose = evaluate(pred, truth, visible, thr=1e6, prefix='val')
+    assert loose['val/PCK'] == 100
+    strict = evaluate(pred, truth, visible, thr=1e-9)
+    assert strict['lsp/PCK'] == 0
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match='thr must be positive, got 0'):
+        LspPCKAccuracy(thr=0)
+    pred, truth, visible = people(3)
+    visible[:, :, 9] = 0
+    with pytest.raises(ValueError, match='none of the 3 pictures has both'):
+        evaluate(pred, truth, visible)

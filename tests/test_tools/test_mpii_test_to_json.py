@@ -1,0 +1,120 @@
+"""Which of MPII's people are listed, and where they are found again."""
+
+import json
+import re
+
+import pytest
+from mmpose.registry import DATASETS
+from scipy.io import loadmat, savemat
+
+from ..conftest import load_tool
+from ..generated import write_mpii_release
+
+
+@pytest.fixture(scope='module')
+def tool():
+    return load_tool('dataset_converters/mpii_test_to_json.py')
+
+
+@pytest.fixture
+def convert(tool, tmp_path, monkeypatch, capsys):
+    out = tmp_path / 'annotations' / 'mpii_test.json'
+
+    def run(release):
+        monkeypatch.setattr(
+            'sys.argv', ['tool', str(release), '--out', str(out)]
+        )
+        tool.main()
+        return capsys.readouterr().out, out
+
+    return run
+
+
+def test_people_of_the_single_person_test_set(tmp_path, convert):
+    """Training and test images take turns; see write_mpii_release."""
+    file = write_mpii_release(tmp_path, train=2, test=5)
+    said, out = convert(file)
+    people = json.loads(out.read_text())
+    places = [(p['image'], p['image_index'], p['rect_index']) for p in people]
+    assert places == [
+        ('000000002.jpg', 1, 0),
+        ('000000004.jpg', 3, 0),
+        ('000000004.jpg', 3, 1),
+        ('000000005.jpg', 4, 1),
+    ]
+    assert '4 people in 3 of 5 test images, 1 left out' in said
+    # By another way of reading MATLAB's file.
+    release = loadmat(file, squeeze_me=True, struct_as_record=False)['RELEASE']
+    for person in people[1:]:
+        rect = release.annolist[person['image_index']].annorect[
+            person['rect_index']
+        ]
+        assert person['center'] == [rect.objpos.x, rect.objpos.y]
+        assert person['scale'] == rect.scale
+
+
+def test_mmpose_loads_every_entry(tmp_path, convert):
+    _, out = convert(write_mpii_release(tmp_path, train=2, test=10))
+    people = json.loads(out.read_text())
+    assert len(people) == 8
+    dataset = DATASETS.build(
+        dict(
+            type='MpiiDataset',
+            data_root=str(tmp_path),
+            ann_file='annotations/mpii_test.json',
+            data_prefix=dict(img='images/'),
+            test_mode=True,
+            pipeline=[dict(type='LoadImage')],
+        )
+    )
+    assert len(dataset) == 8
+    for i, person in enumerate(people):
+        entry = dataset[i]
+        assert entry['id'] == i
+        assert entry['img_path'].endswith(person['image'])
+        assert entry['bbox_center'][0, 0] == pytest.approx(
+            person['center'][0] - 1
+        )
+        assert not entry['keypoints_visible'].any()
+
+
+def spoil_text(file):
+    file.write_text('x' * 200)
+
+
+def spoil_name(file):
+    savemat(str(file), dict(release=1))
+
+
+def spoil_length(file):
+    release = loadmat(file)['RELEASE'][0, 0]
+    fields = {name: release[name] for name in release.dtype.names}
+    fields['img_train'] = fields['img_train'][:, 1:]
+    savemat(str(file), dict(RELEASE=fields))
+
+
+def spoil_split(file):
+    release = loadmat(file)['RELEASE'][0, 0]
+    release['img_train'][:] = 1
+    savemat(
+        str(file),
+        dict(RELEASE={name: release[name] for name in release.dtype.names}),
+    )
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'message'),
+    [
+        (lambda file: file.unlink(), '.mat does not exist'),
+        (spoil_text, 'is not mpii_human_pose_v1_u12_1.mat'),
+        (spoil_name, "KeyError('RELEASE')"),
+        (spoil_length, '[4, 3, 4] entries in annolist, img_train'),
+        (spoil_split, 'has no single people with position and scale'),
+    ],
+)
+def test_bad_data_is_refused(tmp_path, convert, spoil, message):
+    file = write_mpii_release(tmp_path, train=2, test=2)
+    spoil(file)
+    with pytest.raises(SystemExit, match=re.escape(message)):
+        convert(file)
+    assert not (tmp_path / 'annotations').exists()
