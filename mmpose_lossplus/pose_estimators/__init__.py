@@ -1,0 +1,3 @@
+from .multi_scale_tta import MultiScaleTTA
+
+__all__ = ['MultiScaleTTA']
