@@ -8,6 +8,7 @@ from setuptools.command.develop import develop
 
 ROOT = Path(__file__).parent
 MIM_FOLDERS = ('configs', 'tools')
+MIM_INDEX = 'model-index.yml'
 
 
 def link_mim() -> None:
@@ -15,15 +16,16 @@ def link_mim() -> None:
     mim = ROOT / 'mmpose_lossplus' / '.mim'
     shutil.rmtree(mim, ignore_errors=True)
     mim.mkdir()
-    for folder in MIM_FOLDERS:
+    for name in (*MIM_FOLDERS, MIM_INDEX):
         try:
             os.symlink(
-                Path('..', '..', folder),
-                mim / folder,
-                target_is_directory=True,
+                Path('..', '..', name),
+                mim / name,
+                target_is_directory=name in MIM_FOLDERS,
             )
         except OSError:  # Windows without the right to make links
-            shutil.copytree(ROOT / folder, mim / folder)
+            copy = shutil.copytree if name in MIM_FOLDERS else shutil.copy
+            copy(ROOT / name, mim / name)
 
 
 class BuildPyWithMim(build_py):
@@ -47,6 +49,7 @@ class BuildPyWithMim(build_py):
                 mim / folder,
                 ignore=shutil.ignore_patterns('__pycache__'),
             )
+        shutil.copy(ROOT / MIM_INDEX, mim)
 
 
 class DevelopWithMim(develop):

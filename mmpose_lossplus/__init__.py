@@ -42,6 +42,13 @@ def _check_hosts() -> None:
 _check_hosts()
 
 # Importing registers the classes; the order keeps the gate first.
+from .backbones import StackedHourglass  # noqa: E402
+from .datasets import LspDataset  # noqa: E402
+from .evaluation import (  # noqa: E402
+    CocoSubmission,
+    LspPCKAccuracy,
+    MpiiSubmission,
+)
 from .heads import DepthwiseDeconvAttentionHead  # noqa: E402
 from .layers import (  # noqa: E402
     CBAM,
@@ -58,19 +65,28 @@ from .losses import (  # noqa: E402
     HeatmapWeightingMSELoss,
     RegularizedMSELoss,
 )
+from .necks import CascadedPyramid  # noqa: E402
+from .pose_estimators import MultiScaleTTA  # noqa: E402
 
 __all__ = [
     'AnchorLoss',
     'AsymmetricMSELoss',
     'CBAM',
+    'CascadedPyramid',
     'ChannelSpatialAttention',
+    'CocoSubmission',
     'DepthwiseDeconvAttentionHead',
     'FocusedMSELoss',
     'HeatmapFocalLoss',
     'HeatmapLoss',
     'HeatmapWeightingMSELoss',
+    'LspDataset',
+    'LspPCKAccuracy',
+    'MpiiSubmission',
+    'MultiScaleTTA',
     'RegularizedMSELoss',
     'SigmoidConv2d',
     'SqueezeExcitation',
+    'StackedHourglass',
     '__version__',
 ]

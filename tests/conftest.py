@@ -13,6 +13,8 @@ from mmpose.codecs import MSRAHeatmap
 from mmpose.utils import register_all_modules
 from scipy.io import savemat
 
+from .generated import write_lsp, write_mpii_release
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared' / 'data'
 
@@ -63,7 +65,7 @@ def coco_data(tmp_path_factory):
     rng = np.random.default_rng(0)
     (root / 'annotations').mkdir()
     (root / 'person_detection_results').mkdir()
-    for split in ('train2017', 'val2017'):
+    for split in ('train2017', 'val2017', 'test2017'):
         (root / split).mkdir()
         images, anns = [], []
         for i in range(1, 5):
@@ -90,8 +92,26 @@ def coco_data(tmp_path_factory):
             annotations=anns,
             categories=[dict(id=1, name='person')],
         )
-        file = root / 'annotations' / f'person_keypoints_{split}.json'
-        file.write_text(json.dumps(coco))
+        name = f'person_keypoints_{split}.json'
+        if split == 'test2017':  # its labels are withheld
+            name = 'image_info_test-dev2017.json'
+            del coco['annotations']
+        (root / 'annotations' / name).write_text(json.dumps(coco))
+        boxes = [
+            dict(
+                image_id=ann['image_id'],
+                category_id=1,
+                bbox=ann['bbox'],
+                score=0.9,
+            )
+            for ann in anns
+        ]
+        for name in (
+            'COCO_val2017_detections_AP_H_56_person.json',
+            'COCO_test-dev2017_detections_AP_H_609_person.json',
+        ):
+            file = root / 'person_detection_results' / name
+            file.write_text(json.dumps(boxes))
     return root
 
 
@@ -122,6 +142,30 @@ def mpii_data(tmp_path_factory):
     savemat(
         str(root / 'annotations' / 'mpii_gt_val.mat'),
         dict(headboxes_src=heads),
+    )
+    release = write_mpii_release(root)
+    release = release.rename(root / 'annotations' / release.name)
+    converter = ROOT / 'tools/dataset_converters/mpii_test_to_json.py'
+    out = root / 'annotations' / 'mpii_test.json'
+    subprocess.check_call([sys.executable, converter, release, '--out', out])
+    return root
+
+
+@pytest.fixture(scope='session')
+def lsp_data(tmp_path_factory):
+    """Noise with people somewhere, in LSP's and LSP-extended's layouts."""
+    root = tmp_path_factory.mktemp('lsp')
+    write_lsp(root)
+    subprocess.check_call(
+        [
+            *(
+                sys.executable,
+                ROOT / 'tools/dataset_converters/lsp_to_coco.py',
+            ),
+            *('--lsp', root / 'lsp_dataset_original'),
+            *('--lspet', root / 'lspet_dataset'),
+            *('--out', root / 'annotations'),
+        ]
     )
     return root
 

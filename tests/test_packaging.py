@@ -14,6 +14,10 @@ PIP = [sys.executable, '-m', 'pip', '-q', '--disable-pip-version-check']
 WANTED = [
     'configs/_base_/lossplus.py',
     'configs/amse/td-hm_res50_amse-4xb32-140e_coco-256x192.py',
+    'configs/amse/metafile.yml',
+    'model-index.yml',
+    'tools/_tables.py',
+    'tools/reproduce.py',
     'tools/train.py',
     'tools/test.py',
     'tools/_mmpose.py',
@@ -146,3 +150,18 @@ def test_mim_train(package, mim, checkout, coco_data, tmp_path):
         env={**os.environ, 'PYTHONPATH': f'{mim}:{tmp_path / "target"}'},
     )
     assert (tmp_path / 'work' / 'epoch_1.pth').exists()
+
+
+def test_mim_search(mim, checkout, tmp_path):
+    """mim lists the configs of the metafiles and reads what they are."""
+    options = ['--no-deps', '--no-build-isolation', '--target']
+    run(*PIP, 'install', *options, tmp_path / 'target', checkout)
+    env = {**os.environ, 'PYTHONPATH': f'{mim}:{tmp_path / "target"}'}
+    search = [sys.executable, '-m', 'mim', 'search', 'mmpose_lossplus']
+    listed = run(*search, '--valid-config', cwd=tmp_path, env=env)
+    for path in (ROOT / 'configs').glob('*/td-hm*.py'):
+        assert (path.stem in listed) == (path.parent.name != 'demo')
+    name = 'td-hm_hourglass8_anchor-1xb6-200e_lsp-ms6-256x256'
+    shown = run(*search, '--config', name, cwd=tmp_path, env=env)
+    for fact in ('anchorloss', 'lsp', 'stackedhourglass'):  # as mim prints
+        assert fact in shown

@@ -1,0 +1,8 @@
+"""Anchor Loss paper, table 7: 2-stack hourglass, BCE, 256x256.
+
+Anchor Loss with gamma 0 is BCE.
+"""
+
+_base_ = './td-hm_hourglass2_anchor-1xb6-200e_mpii-256x256.py'
+
+model = dict(head=dict(loss=dict(gamma=0)))

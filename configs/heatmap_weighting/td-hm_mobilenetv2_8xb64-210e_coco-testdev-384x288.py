@@ -1,0 +1,11 @@
+"""Heatmap-weighting paper, table 2: MobileNetV2, 384x288, test-dev."""
+
+_base_ = [
+    'mmpose::body_2d_keypoint/topdown_heatmap/coco/'
+    'td-hm_mobilenetv2_8xb64-210e_coco-384x288.py',
+    '../_base_/lossplus.py',
+    '../_base_/coco_testdev.py',
+]
+
+test_dataloader = dict(dataset={{_base_.testdev_dataset}})
+test_evaluator = dict(name='mobilenetv2-384x288', **_base_.testdev_evaluator)
