@@ -118,6 +118,27 @@ def test_row_is_complete(table, row):
             )
 
 
+def test_result():
+    """Our value of a column, from what COCO's, MPII's and LSP's metrics give."""
+    result = tables_module.result
+    coco = {'coco/AP': 0.5, 'coco/AP .5': 0.75, 'coco/AR': -1}
+    assert result(coco, 'AP') == 50
+    assert result(coco, 'AP50') == 75
+    assert result(coco, 'AP75') is None
+    for prefix in ('', 'lsp/'):
+        pck = {f'{prefix}Head PCK': 90.0, f'{prefix}PCK': 80.0}
+        assert result(pck, 'Head') == 90
+        assert result(pck, 'Mean') == result(pck, 'Total') == 80
+        assert result(pck, 'Wri') is result(pck, 'Score') is None
+
+
+def test_number():
+    assert tables_module.number('65.70') == 65.7
+    assert tables_module.number(73) == 73
+    assert tables_module.number('+2.1 over MSE') is None
+    assert tables_module.number(tables_module.NOT_PUBLISHED) is None
+
+
 @each_table
 def test_ids_are_unique(table):
     ids = [row.id for row in table.rows]

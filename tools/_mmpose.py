@@ -1,12 +1,14 @@
 """Run one of MMPose's installed scripts with mmpose_lossplus imported."""
 
+import argparse
 import importlib.util
 import os.path as osp
 import sys
-from typing import Iterator, Tuple
+from typing import Any, Dict, Iterator, Tuple
 
 import mmpose
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 
 import mmpose_lossplus  # noqa: F401  registers the components
 
@@ -16,12 +18,22 @@ ADVICE = {
         osp.join(TOOLS, 'dataset_converters', 'prepare_demo_data.py')
     ),
     'coco': 'mim download mmpose --dataset coco2017',
+    'mpii_test.json': 'python {}'.format(
+        osp.join(TOOLS, 'dataset_converters', 'mpii_test_to_json.py')
+    ),
     'mpii': 'mim download mmpose --dataset mpii',
+    'lsp': 'python {}'.format(
+        osp.join(TOOLS, 'dataset_converters', 'lsp_to_coco.py')
+    ),
 }
 
 
 def run(script: str, *loaders: str) -> None:
     """Check the data files of the config on the command line, then run.
+
+    ``--cfg-options data_root=DIR`` moves every path of the config that lies
+    in its own ``data_root`` (see :func:`move_data`). The last line that the
+    script prints is :func:`last_line`.
 
     Args:
         script (str): Path of the script in MMPose's tools folder.
@@ -37,12 +49,62 @@ def run(script: str, *loaders: str) -> None:
     args = host.parse_args()
     if not osp.isfile(args.config):
         sys.exit(f'The config {args.config} does not exist.')
+    # Options of the script change the config too: --dump makes a list of
+    # test_evaluator, --no-validate takes validation away.
+    without = argparse.Namespace(**{**vars(args), 'cfg_options': None})
+    cfg = host.merge_args(Config.fromfile(args.config), without)
+    args.cfg_options = move_data(cfg, args.cfg_options or {})
     cfg = host.merge_args(Config.fromfile(args.config), args)
     for loader in loaders:
         for name, path in _data_files(cfg.get(loader) or {}):
             if not osp.exists(path):
                 sys.exit(_missing(name, path))
+    host.parse_args = lambda: args
     host.main()
+    if is_main_process():
+        print(last_line(script), flush=True)
+
+
+def last_line(script: str) -> str:
+    """What a script prints when it has ended well, and only then."""
+    return f'{script} has finished.'
+
+
+def move_data(cfg: Config, options: Dict[str, Any]) -> Dict[str, Any]:
+    """Spell out what ``data_root`` means among ``--cfg-options``.
+
+    MMPose's configs put ``data_root`` before other paths while they are read,
+    so that overriding the variable afterwards changes nothing else.
+
+    Args:
+        cfg (Config): The config without the options.
+        options (dict): Dotted keys and values as parsed from the command line.
+
+    Returns:
+        dict: The options, preceded by one for each path in the ``data_root``
+        of the config if they name another one. What they say themselves of
+        such a path holds.
+    """
+    old, new = cfg.get('data_root'), options.get('data_root')
+    if not old or not new:
+        return options
+    old, new = osp.join(old, ''), osp.join(str(new), '')
+    moved = {
+        key: new + value[len(old) :]
+        for key, value in _strings(cfg.to_dict())
+        if osp.join(value, '').startswith(old)
+    }
+    return {**moved, **options, 'data_root': new}
+
+
+def _strings(value: Any, key: str = '') -> Iterator[Tuple[str, str]]:
+    """Dotted key and value of each string in a config."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, (dict, list)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, child in items:
+            yield from _strings(child, f'{key}.{name}' if key else str(name))
 
 
 def _data_files(cfg: dict) -> Iterator[Tuple[str, str]]:

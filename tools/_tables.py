@@ -12,7 +12,7 @@ ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
 NOT_PUBLISHED = 'not published in available text'
 SIZES = ('Params (M)', 'GFLOPs')
 
-# Column of a table -> key of MMPose's metric and factor to percent.
+# Column of a table -> key of the metric and factor to percent.
 RESULT_KEYS = {
     'AP': ('coco/AP', 100),
     'AP50': ('coco/AP .5', 100),
@@ -116,6 +116,32 @@ def config_file(name: str) -> str:
             f'{len(found)} named {name}.py in {ROOT}/configs.'
         )
     return found[0]
+
+
+def number(value: Union[float, str]) -> Optional[float]:
+    """A published value as a number, None if it is words."""
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def result(metrics: Dict[str, float], column: str) -> Optional[float]:
+    """Our value of a column, in the unit of the table.
+
+    Args:
+        metrics (Dict[str, float]): What a test gave, with or without the
+            prefix of its metric.
+        column (str): Header of the column.
+
+    Returns:
+        float: The value, None if the test gives none for this column.
+    """
+    key, factor = RESULT_KEYS.get(column, (None, 1))
+    for name, value in metrics.items():
+        if key and (name == key or name.endswith(f'/{key}')):
+            return value * factor
+    return None
 
 
 def metafiles() -> List[str]:

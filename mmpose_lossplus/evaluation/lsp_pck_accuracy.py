@@ -80,8 +80,9 @@ class LspPCKAccuracy(PCKAccuracy):
                 (1, 14, 2) in pixels, ``mask`` of shape (1, 14).
 
         Returns:
-            dict[str, float]: 'Head', 'Shoulder', 'Elbow', 'Wrist', 'Hip',
-            'Knee', 'Ankle' and 'PCK' in percent.
+            dict[str, float]: In percent and as MpiiPCKAccuracy names them,
+            'Head PCK', 'Shoulder PCK', 'Elbow PCK', 'Wrist PCK', 'Hip PCK',
+            'Knee PCK', 'Ankle PCK' and their mean, 'PCK'.
         """
         pred, gt, mask = (
             np.concatenate([result[key] for result in results])
@@ -109,6 +110,6 @@ class LspPCKAccuracy(PCKAccuracy):
         table = {}
         for name, pair in _COLUMNS.items():
             labelled = [found[i] for i in pair if not np.isnan(found[i])]
-            table[name] = np.mean(labelled) if labelled else np.nan
+            table[f'{name} PCK'] = np.mean(labelled) if labelled else np.nan
         table['PCK'] = np.nanmean(list(table.values()))
         return {name: float(value) for name, value in table.items()}

@@ -117,6 +117,6 @@ def test_chain_ends_in_the_metric(data):
         sample['pred_instances'] = dict(keypoints=pred)
         metric.process([], [sample])
     table = metric.evaluate(len(dataset))
-    assert table['lsp/Wrist'] == 50
-    assert table['lsp/Ankle'] == 100
+    assert table['lsp/Wrist PCK'] == 50
+    assert table['lsp/Ankle PCK'] == 100
     assert table['lsp/PCK'] == pytest.approx(650 / 7)

@@ -57,13 +57,13 @@ def test_by_hand(names):
     table = evaluate(pred, truth, np.ones((1, 1, 14)))
     assert table == pytest.approx(
         {
-            'lsp/Head': 50,
-            'lsp/Shoulder': 100,
-            'lsp/Elbow': 100,
-            'lsp/Wrist': 100,
-            'lsp/Hip': 100,
-            'lsp/Knee': 100,
-            'lsp/Ankle': 0,
+            'lsp/Head PCK': 50,
+            'lsp/Shoulder PCK': 100,
+            'lsp/Elbow PCK': 100,
+            'lsp/Wrist PCK': 100,
+            'lsp/Hip PCK': 100,
+            'lsp/Knee PCK': 100,
+            'lsp/Ankle PCK': 0,
             'lsp/PCK': 550 / 7,
         }
     )
@@ -82,7 +82,9 @@ def test_parity_with_a_loop(names):
             for i in (names[joint] for joint in pair):
                 found.append(np.hypot(*(p[i] - t[i])) < 0.2 * torso)
         assert 0 < np.mean(found) < 1
-        assert table[f'lsp/{column}'] == pytest.approx(100 * np.mean(found))
+        assert table[f'lsp/{column} PCK'] == pytest.approx(
+            100 * np.mean(found)
+        )
         total += found
     # With every joint labelled, the mean of columns is that of all joints.
     assert table['lsp/PCK'] == pytest.approx(100 * np.mean(total))
@@ -99,7 +101,7 @@ def test_total_is_that_of_the_published_table():
             pred[:, joint] = truth[:, joint]
             pred[round(5 * share) :, joint] += 1000
     table = evaluate(pred, truth, visible)
-    assert [table[f'lsp/{name}'] for name in COLUMNS] == pytest.approx(
+    assert [table[f'lsp/{name} PCK'] for name in COLUMNS] == pytest.approx(
         columns, abs=0.101
     )
     assert round(table['lsp/PCK'], 1) == 94.0
@@ -119,8 +121,8 @@ def test_unlabelled_joints_change_nothing():
     assert evaluate(pred, truth, visible) == first
     visible[:, :, 11] = 0
     table = evaluate(pred, truth, visible)
-    assert np.isnan(table['lsp/Wrist'])
-    others = [table[f'lsp/{name}'] for name in COLUMNS if name != 'Wrist']
+    assert np.isnan(table['lsp/Wrist PCK'])
+    others = [table[f'lsp/{name} PCK'] for name in COLUMNS if name != 'Wrist']
     assert table['lsp/PCK'] == pytest.approx(np.mean(others))
 
 

@@ -42,8 +42,9 @@ def table():
 
 def test_render(table):
     lines = tool.render(table).splitlines()
-    assert lines[0] == '`python tools/reproduce.py amse/table9`'
-    header, rule, mse, zoo, amse, cited = lines[2:8]
+    assert lines[0] == 'A table, COCO.'
+    assert lines[2] == '`python tools/reproduce.py amse/table9`'
+    header, rule, mse, zoo, amse, cited = lines[4:10]
     assert header == '| Loss | AP | AR | Source | Config |'
     assert rule == '| :-- | :-: | :-: | :-- | :-- |'
     assert mse == (
@@ -51,12 +52,12 @@ def test_render(table):
         f'[config]({OURS}.py), [test]({GTBOX}.py) |'
     )
     assert 'ZOO <sup>1</sup>' in zoo
-    assert 'open-mmlab/mmpose/blob/v1.3.' in zoo
+    assert 'open-mmlab/mmpose/blob/v1.3.2/' in zoo
     assert zoo.endswith('/configs/' + ZOO[len('mmpose::') :] + ') |')
     assert '| AMSE | 71 (**70.8**) | 76 |' in amse
     assert cited.startswith('| CITED <sup>2</sup> |')
     assert cited.endswith('| none |')
-    notes = [line for line in lines[8:] if line]
+    notes = [line for line in lines[10:] if line]
     assert notes == [
         'NR: not published in available text.',
         'In brackets: what training the config gave here.',
@@ -81,7 +82,7 @@ def test_fills_the_marked_places_only(table, tmp_path):
     )
     tables = {table.id: table}
     text = tool.rendered(readme, tables)
-    assert text.startswith('Before\n<!-- amse/table9 -->\n`python')
+    assert text.startswith('Before\n<!-- amse/table9 -->\nA table')
     assert text.endswith('For all rows.\n<!-- end -->\nAfter\n')
     assert 'old' not in text
     readme.write_text(text)

@@ -12,8 +12,6 @@ import re
 import sys
 from typing import Dict, List
 
-import mmpose
-
 sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
 from _tables import (  # noqa: E402
     NOT_PUBLISHED,
@@ -26,13 +24,13 @@ from _tables import (  # noqa: E402
 
 READMES = ('README.md', 'README_zh-CN.md')
 MARK = re.compile(r'(<!-- (\S+) -->\n).*?(<!-- end -->)', re.DOTALL)
-MMPOSE = 'https://github.com/open-mmlab/mmpose/blob/v{}/configs/{}'
+MMPOSE = 'https://github.com/open-mmlab/mmpose/blob/v1.3.2/configs/'
 
 
 def link(text: str, config: str, folder: str) -> str:
     """Markdown link from a README's folder to a config."""
     if config.startswith('mmpose::'):
-        url = MMPOSE.format(mmpose.__version__, config[len('mmpose::') :])
+        url = MMPOSE + config[len('mmpose::') :]
     else:
         url = osp.relpath(config_file(config), osp.join(ROOT, folder))
     return f'[{text}]({url})'
@@ -88,6 +86,7 @@ def render(table: Table) -> str:
     header = [*table.labels, *table.metrics, 'Source', 'Config']
     words = len(table.labels)
     lines = [
+        f'{table.title}.',
         f'`python tools/reproduce.py {table.id}`',
         grid(header, rows, range(words, words + len(table.metrics))),
     ]

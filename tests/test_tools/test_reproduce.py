@@ -1,0 +1,655 @@
+"""Reproducing a table: what runs, what is skipped, what a crash leaves.
+
+The fast tests put fake scripts in place of tools/train.py and tools/test.py.
+"""
+
+import csv
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from ..conftest import ROOT, load_tool
+
+COMMON = """
+import argparse, json, pathlib, shutil, sys
+parser = argparse.ArgumentParser()
+parser.add_argument('config', type=pathlib.Path)
+if TEST:
+    parser.add_argument('checkpoint', type=pathlib.Path)
+    parser.add_argument('--out', type=pathlib.Path)
+parser.add_argument('--work-dir', type=pathlib.Path)
+parser.add_argument('--launcher')
+parser.add_argument('--resume', action='store_true')
+parser.add_argument('--auto-scale-lr', action='store_true')
+parser.add_argument('--cfg-options', nargs='+', default=[])
+args = parser.parse_args()
+here = pathlib.Path(__file__).parent
+with open(here / 'calls', 'a') as file:
+    print(pathlib.Path(__file__).stem, args.work_dir, file=file)
+"""
+FAKE_TRAIN = f"""TEST = False{COMMON}
+if 'bad' in args.config.stem and not (here / 'mended').exists():
+    sys.exit('The annotation file x.json does not exist: get it.')
+shutil.copy(here / 'checkpoint.pth', args.work_dir / 'epoch_2.pth')
+(args.work_dir / 'last_checkpoint').write_text('somewhere/epoch_2.pth')
+print('train.py has finished.')
+"""
+FAKE_TEST = f"""TEST = True{COMMON}
+assert args.checkpoint.exists()
+seed = int(args.work_dir.name[len('seed'):])
+args.out.write_text(json.dumps({{'coco/AP': 0.7 + seed / 100}}))
+print('test.py has finished.')
+"""
+
+
+def save_checkpoint(path, best=None):
+    info = dict(best_ckpt=best) if best else {}
+    torch.save(dict(message_hub=dict(runtime_info=info)), path)
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    terminated = signal.getsignal(signal.SIGTERM)
+    yield load_tool('reproduce.py')
+    signal.signal(signal.SIGTERM, terminated)
+
+
+@pytest.fixture
+def project(tool, monkeypatch, tmp_path):
+    """Two tables, of which three rows share a training, and fake scripts."""
+    tools, configs = tmp_path / 'tools', tmp_path / 'configs'
+    tools.mkdir()
+    configs.mkdir()
+    (tools / 'calls').touch()
+    (tools / 'train.py').write_text(FAKE_TRAIN)
+    (tools / 'test.py').write_text(FAKE_TEST)
+    save_checkpoint(tools / 'checkpoint.pth')
+    for name in ('mse_4xb32', 'mse_4xb32-boxes', 'bad_2xb8'):
+        (configs / f'{name}.py').write_text(
+            f'name = {name!r}\n'
+            "default_hooks = dict(checkpoint=dict(save_best='coco/AP'))\n"
+            'train_cfg = dict(max_epochs=2)\n'
+            "test_evaluator = dict(type='CocoMetric')\n"
+            'auto_scale_lr = dict(base_batch_size=512)\n'
+        )
+
+    def row(name, config, test=None, left_out=''):
+        reported = dict(AP=72.4)
+        row = tool._tables.Row(
+            *(name, [name], config, test, reported, 'P'), left_out=left_out
+        )
+        return row
+
+    def table(name, *rows):
+        return tool._tables.Table(
+            name, 'A title', 'configs', ['Loss'], ['AP'], list(rows)
+        )
+
+    tables = [
+        table(
+            'paper/table1',
+            row('mse', 'mse_4xb32'),
+            row('mse-boxes', 'mse_4xb32', 'mse_4xb32-boxes'),
+            row('cited', None, left_out='Another method'),
+        ),
+        table('paper/table2', row('mse', 'mse_4xb32')),
+        table(
+            'paper/table3', row('bad', 'bad_2xb8'), row('good', 'mse_4xb32')
+        ),
+    ]
+    monkeypatch.setattr(tool, 'TOOLS', tools)
+    monkeypatch.setattr(
+        tool._tables, 'load_tables', lambda: {t.id: t for t in tables}
+    )
+    monkeypatch.setattr(
+        tool._tables, 'config_file', lambda name: str(configs / f'{name}.py')
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def reproduce(tool, project, monkeypatch):
+    """Run the tool, return the steps that ran, as script and folder."""
+    calls = project / 'tools' / 'calls'
+
+    def run(*args):
+        calls.write_text('')
+        argv = ['reproduce.py', *args, '--work-dir', str(project / 'work')]
+        monkeypatch.setattr(sys, 'argv', argv)
+        tool.main()
+        return read()
+
+    def read():
+        work = f'{project / "work"}/'
+        text = calls.read_text().replace(work, '')
+        return [tuple(line.split()) for line in text.splitlines()]
+
+    run.calls = read
+    return run
+
+
+def snapshot(folder):
+    return {
+        path: path.read_bytes() for path in folder.rglob('*') if path.is_file()
+    }
+
+
+def test_rows_and_tables_share_a_training(reproduce, project):
+    train = ('train', 'train/mse_4xb32/seed0')
+    assert reproduce('paper/table1') == [
+        train,
+        ('test', 'paper/table1/mse/seed0'),
+        ('test', 'paper/table1/mse-boxes/seed0'),
+    ]
+    assert reproduce('paper/table2') == [('test', 'paper/table2/mse/seed0')]
+    assert reproduce('paper/table1') == []
+    row = project / 'work/paper/table1/mse-boxes/seed0/row.json'
+    row = json.loads(row.read_text())
+    assert row['metrics'] == {'coco/AP': 0.7}
+    assert row['checkpoint'] == 'epoch_2.pth'
+    assert row['config'] == 'mse_4xb32'
+    assert row['test_config'] == 'mse_4xb32-boxes'
+    assert row['config_hash'] != row['test_config_hash']
+    assert row['versions']['torch'] == torch.__version__.split('+')[0]
+    assert row['seed'] == 0
+
+
+def test_more_seeds_later(reproduce, project):
+    reproduce('paper/table1', '--rows', 'mse')
+    assert reproduce(
+        'paper/table1', '--rows', 'mse', '--seeds', '2', '0', '2'
+    ) == [
+        ('train', 'train/mse_4xb32/seed2'),
+        ('test', 'paper/table1/mse/seed2'),
+    ]
+    report = (project / 'work/paper/table1/report.md').read_text()
+    # 70 and 72 against 72.4.
+    assert '| seeds 0, 2 | 71.00 ±1.41 |' in report
+    assert '| difference | -1.40 |' in report
+    assert '- cited: Another method' in report
+    assert report.count('not run') == 1
+    with (project / 'work/paper/table1/report.csv').open() as file:
+        lines = list(csv.DictReader(file))
+    assert [(x['row'], x['seed']) for x in lines] == [
+        ('mse', '0'),
+        ('mse', '2'),
+    ]
+
+
+def test_a_row_left_out_never_runs(reproduce, project):
+    assert reproduce('paper/table1', '--rows', 'cited') == []
+    assert not list(project.glob('work/**/row.json'))
+
+
+@pytest.mark.parametrize('how', ['options', 'config'])
+@pytest.mark.parametrize('done', [True, False])
+def test_another_config_needs_another_folder(reproduce, project, how, done):
+    reproduce('paper/table1', '--rows', 'mse')
+    row = project / 'work/paper/table1/mse/seed0/row.json'
+    old = json.loads(row.read_text())['config_hash']
+    if not done:
+        row.unlink()
+    before = snapshot(project / 'work')
+    more = []
+    if how == 'options':
+        more = ['--cfg-options', 'train_cfg.max_epochs=3']
+    else:
+        with (project / 'configs/mse_4xb32.py').open('a') as file:
+            file.write('train_cfg = dict(max_epochs=3)\n')
+    with pytest.raises(SystemExit) as stop:
+        reproduce('paper/table1', *more)
+    message = stop.value.code
+    hashes = re.findall(r'\b[0-9a-f]{12}\b', message)
+    assert hashes[0] == old
+    assert len(set(hashes)) == 2
+    assert '--work-dir' in message
+    assert reproduce.calls() == []
+    assert snapshot(project / 'work') == before
+
+
+def test_nothing_to_keep_of_a_first_attempt(reproduce, project):
+    """As when only the options say where the data is."""
+    with pytest.raises(SystemExit, match='bad'):
+        reproduce('paper/table3', '--rows', 'bad')
+    log(project / 'work/train/bad_2xb8/seed0', 5)
+    (project / 'tools' / 'mended').touch()
+    more = ['--cfg-options', 'data_root=elsewhere']
+    assert len(reproduce('paper/table3', '--rows', 'bad', *more)) == 2
+    # What the first attempt logged does not count.
+    assert not list(project.glob('work/train/**/scalars.json'))
+
+
+def test_killed_between_the_test_and_its_record(reproduce, project):
+    reproduce('paper/table2')
+    row = project / 'work/paper/table2/mse/seed0/row.json'
+    row.unlink()
+    assert reproduce('paper/table2') == [('test', 'paper/table2/mse/seed0')]
+    assert row.exists()
+
+
+def test_what_has_no_effect_is_not_in_the_hash(tool):
+    content = dict(b=1, a=dict(c=[1, 2]))
+    same = dict(a=dict(c=[1, 2]), b=1, work_dir='x', launcher='slurm')
+    digest = tool.config_hash(Config(content))
+    assert re.fullmatch('[0-9a-f]{12}', digest)
+    assert tool.config_hash(Config(same)) == digest
+    assert tool.config_hash(Config(dict(content, b=2))) != digest
+
+
+def test_a_failed_row_does_not_stop_the_others(reproduce, project, capsys):
+    with pytest.raises(SystemExit, match='bad'):
+        reproduce('paper/table3')
+    assert reproduce.calls() == [
+        ('train', 'train/bad_2xb8/seed0'),
+        ('train', 'train/mse_4xb32/seed0'),
+        ('test', 'paper/table3/good/seed0'),
+    ]
+    log = project / 'work/train/bad_2xb8/seed0/train.log'
+    output = capsys.readouterr().out
+    report = (project / 'work/paper/table3/report.md').read_text()
+    for text in (output, report):
+        assert 'FAILED' in text
+        assert 'The annotation file x.json does not exist: get it.' in text
+        assert str(log) in text
+    assert 'Traceback' not in output
+    (project / 'tools' / 'mended').touch()
+    assert reproduce('paper/table3') == [
+        ('train', 'train/bad_2xb8/seed0'),
+        ('test', 'paper/table3/bad/seed0'),
+    ]
+
+
+def test_a_script_that_ends_early_has_failed(reproduce, project):
+    """Exit code 0 is not enough."""
+    (project / 'tools' / 'train.py').write_text('print("Killed?")')
+    with pytest.raises(SystemExit, match='mse'):
+        reproduce('paper/table2')
+    assert not list(project.glob('work/**/row.json'))
+
+
+def test_dry_run_prints_what_would_run(reproduce, project, capsys):
+    before = snapshot(project)
+    reproduce('paper/table1', '--dry-run', '--cfg-options', 'a=b c')
+    lines = capsys.readouterr().out.splitlines()
+    assert snapshot(project) == before
+    train, *tests = map(shlex.split, lines)
+    assert train == [
+        sys.executable,
+        str(project / 'tools/train.py'),
+        str(project / 'configs/mse_4xb32.py'),
+        '--auto-scale-lr',
+        *('--work-dir', str(project / 'work/train/mse_4xb32/seed0')),
+        *('--launcher', 'none'),
+        *('--cfg-options', 'randomness.seed=0'),
+        # What the name promises, whatever the config says.
+        *('auto_scale_lr.base_batch_size=128', 'a=b c'),
+    ]
+    assert [Path(test[2]).stem for test in tests] == [
+        'mse_4xb32',
+        'mse_4xb32-boxes',
+    ]
+    best = f'{project}/work/train/mse_4xb32/seed0/best_*.pth'
+    # Not quoted, for the shell to find it.
+    assert all(f' {best} ' in line for line in lines[1:])
+
+    reproduce('paper/table1')
+    capsys.readouterr()
+    reproduce('paper/table1', '--dry-run')
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        '# paper/table1 mse seed 0: done',
+        '# paper/table1 mse-boxes seed 0: done',
+    ]
+
+
+@pytest.mark.parametrize(
+    ('args', 'start'),
+    [
+        (
+            ['--launcher', 'pytorch'],
+            '-m torch.distributed.run --standalone --nproc_per_node 4',
+        ),
+        (
+            ['--launcher', 'pytorch', '--gpus', '2'],
+            '-m torch.distributed.run --standalone --nproc_per_node 2',
+        ),
+        (
+            ['--launcher', 'slurm', '--srun-args', '-p gpu --gres=gpu:4'],
+            'srun --ntasks 4 --kill-on-bad-exit=1 -p gpu --gres=gpu:4 PYTHON',
+        ),
+    ],
+)
+def test_launchers(reproduce, project, capsys, args, start):
+    """As many GPUs as the name says, and the launcher for both scripts."""
+    reproduce('paper/table2', '--dry-run', *args)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    for line, script in zip(lines, ('train.py', 'test.py')):
+        script = f'{project}/tools/{script}'
+        expected = f'{start} {script}'.replace('PYTHON', sys.executable)
+        assert expected in line
+        assert f'--launcher {args[1]}' in line
+    assert '--auto-scale-lr' in lines[0]
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (['paper/tabel1'], 'no table paper/tabel1, perhaps paper/table1;'),
+        (
+            ['paper/table1', '--rows', 'mes'],
+            'no row mes, perhaps mse; .*cited',
+        ),
+        (['paper/table1', '--cfg-options', 'a'], 'KEY=VALUE, got a'),
+        (
+            ['paper/table1', '--cfg-options', 'randomness.seed=1'],
+            '--seeds, got',
+        ),
+        (['paper/table1', '--cfg-options', 'a=[1,2'], 'Imbalanced brackets'),
+        (
+            ['paper/table1', '--cfg-options', 'train_cfg.max_epochs.x=1'],
+            'do not fit .*mse_4xb32.py',
+        ),
+        (['paper/table1', '--gpus', '2'], '--gpus 2 needs --launcher'),
+        (['paper/table1', '--gpus', '0', '--launcher', 'slurm'], 'got 0'),
+    ],
+)
+def test_bad_input(reproduce, project, args, message):
+    with pytest.raises(SystemExit, match=message) as stop:
+        reproduce(*args)
+    assert '\n' not in stop.value.code
+    assert not (project / 'work').exists()
+
+
+def test_list(reproduce, capsys):
+    reproduce('list')
+    output = capsys.readouterr().out
+    assert re.search(r'paper/table1\D+3\D+1\D+A title', output)
+
+
+def test_metrics_for_a_server_write_into_the_row(tool):
+    evaluator = [
+        dict(type='CocoMetric', ann_file='a.json'),
+        dict(type='MpiiSubmission', outfile='work_dirs/pred.mat'),
+    ]
+    assert tool.output_options(evaluator, Path('w')) == [
+        'test_evaluator.1.outfile=w/pred.mat'
+    ]
+    evaluator = dict(type='CocoSubmission')
+    assert tool.output_options(evaluator, Path('w')) == [
+        'test_evaluator.out_dir=w'
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A training that was cut off in its fifth epoch; the best is 2."""
+    save_checkpoint(tmp_path / 'epoch_2.pth', 'x/best_AP_epoch_2.pth')
+    save_checkpoint(tmp_path / 'best_AP_epoch_2.pth')
+    save_checkpoint(tmp_path / 'epoch_4.pth', 'x/best_AP_epoch_2.pth')
+    (tmp_path / 'last_checkpoint').write_text('x/epoch_4.pth')
+    log(tmp_path, 5)
+    return tmp_path
+
+
+def log(folder, epochs):
+    scalars = folder / '20240101_000000' / 'vis_data' / 'scalars.json'
+    scalars.parent.mkdir(parents=True, exist_ok=True)
+    lines = [
+        json.dumps(dict(loss=0.1, epoch=epoch, step=epoch))
+        for epoch in range(1, epochs + 1)
+    ]
+    # The line of a validation, and one that was cut off.
+    lines += [json.dumps(dict(step=epochs, AP=0.5)), '{"loss": 0.1, "ep']
+    scalars.write_text('\n'.join(lines))
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def test_resumes_from_the_newest(tool, folder):
+    assert tool.checkpoint_to_resume(folder).name == 'epoch_4.pth'
+
+
+def test_new_training(tool, tmp_path):
+    assert tool.checkpoint_to_resume(tmp_path) is None
+
+
+def test_cut_off_while_writing_a_checkpoint(tool, folder):
+    truncate(folder / 'epoch_4.pth')
+    assert tool.checkpoint_to_resume(folder) == folder / 'epoch_2.pth'
+    truncate(folder / 'epoch_2.pth')
+    assert tool.checkpoint_to_resume(folder) is None
+
+
+def test_cut_off_while_validating(tool, folder):
+    """No iteration after it is logged, so 4 may not have been compared."""
+    log(folder, 4)
+    assert tool.checkpoint_to_resume(folder) == folder / 'epoch_2.pth'
+    log(folder, 2)
+    assert tool.checkpoint_to_resume(folder) is None
+
+
+def test_rewind(tool, folder):
+    """All is as it was at epoch 2, whose best was already removed."""
+    (folder / 'best_AP_epoch_2.pth').unlink()
+    save_checkpoint(folder / 'best_AP_epoch_4.pth')
+    truncate(folder / 'best_AP_epoch_4.pth')
+    tool.rewind(folder, folder / 'epoch_2.pth')
+    assert {path.name for path in folder.glob('*.*pth*')} == {
+        'epoch_2.pth',
+        'best_AP_epoch_2.pth',
+    }
+    last = (folder / 'last_checkpoint').read_text()
+    assert last == str(folder / 'epoch_2.pth')
+    assert tool.checkpoint_to_test(folder).name == 'best_AP_epoch_2.pth'
+    torch.load(folder / 'best_AP_epoch_2.pth')
+
+
+def test_rewind_to_the_start(tool, folder):
+    tool.rewind(folder, None)
+    assert not list(folder.glob('*.pth'))
+    assert not (folder / 'last_checkpoint').exists()
+
+
+def test_a_lost_best_is_an_error(tool, folder):
+    (folder / 'best_AP_epoch_2.pth').unlink()
+    (folder / 'epoch_2.pth').unlink()
+    with pytest.raises(tool.StepError, match='best_AP_epoch_2.pth'):
+        tool.rewind(folder, folder / 'epoch_4.pth')
+
+
+def test_best_or_last_is_tested(tool, folder):
+    # Not one that the last checkpoint does not know of.
+    save_checkpoint(folder / 'best_AP_epoch_1.pth')
+    assert tool.checkpoint_to_test(folder) == folder / 'best_AP_epoch_2.pth'
+    save_checkpoint(folder / 'epoch_4.pth')
+    assert tool.checkpoint_to_test(folder) == folder / 'epoch_4.pth'
+    (folder / 'epoch_4.pth').unlink()
+    with pytest.raises(tool.StepError, match='epoch_4.pth'):
+        tool.checkpoint_to_test(folder)
+
+
+def test_no_going_on_with_other_gpus(reproduce, project):
+    """MMEngine would keep the checkpoint's learning rate."""
+    work = project / 'work/train/mse_4xb32/seed0'
+    (project / 'tools' / 'train.py').write_text(
+        FAKE_TRAIN.replace("print('train.py has finished.')", 'sys.exit(1)')
+    )
+    with pytest.raises(SystemExit, match='mse'):
+        reproduce('paper/table2')
+    log(work, 3)
+    report = project / 'work/paper/table2/report.md'
+    begun = json.loads((work / 'train.json').read_text())
+    (work / 'train.json').write_text(json.dumps(dict(begun, gpus=8)))
+    with pytest.raises(SystemExit, match='mse'):
+        reproduce('paper/table2')
+    assert reproduce.calls() == []
+    assert 'begun on 8 GPUs' in report.read_text()
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='no locks there')
+def test_the_script_keeps_the_lock(tool, tmp_path):
+    lock = tool.hold(tmp_path)
+    child = subprocess.Popen(
+        [sys.executable, '-c', 'input()'],
+        stdin=subprocess.PIPE,
+        pass_fds=[lock.fileno()],
+    )
+    tool.sign(lock, child.pid)
+    lock.close()
+    with pytest.raises(SystemExit, match=f'in use by process {child.pid} '):
+        tool.hold(tmp_path)
+    child.kill()
+    child.wait()
+    tool.hold(tmp_path)
+
+
+def test_two_at_a_time(reproduce, tool, project):
+    held = tool.hold(project / 'work/train/mse_4xb32/seed0')
+    with pytest.raises(SystemExit, match=f'process {os.getpid()}'):
+        reproduce('paper/table1')
+    assert reproduce.calls() == []
+    held.close()
+    assert len(reproduce('paper/table1')) == 3
+    # What is done needs no lock.
+    tool.hold(project / 'work/train/mse_4xb32/seed0')
+    assert reproduce('paper/table1') == []
+
+
+@pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGINT])
+def test_ending_it_ends_the_script(reproduce, project, how):
+    (project / 'tools' / 'train.py').write_text(
+        'import os, pathlib, sys, time\n'
+        "pathlib.Path(__file__).with_name('pid').write_text(str(os.getpid()))\n"
+        'time.sleep(60)\n'
+    )
+    pid = project / 'tools' / 'pid'
+    timer = threading.Timer(1.5, lambda: os.kill(os.getpid(), how))
+    timer.start()
+    with pytest.raises(SystemExit, match='Terminated|Interrupted'):
+        reproduce('paper/table2')
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def options(data):
+    result = [
+        f'data_root={data}',
+        'train_cfg.max_epochs=6',
+        'train_cfg.val_interval=1',
+        'default_hooks.checkpoint.interval=1',
+        'default_hooks.logger.interval=1',
+        'train_dataloader.batch_size=2',
+        'model.backbone.init_cfg=None',
+    ]
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        result += [f'{loader}.num_workers=0']
+        result += [f'{loader}.persistent_workers=False']
+        if loader != 'train_dataloader':
+            result += [f'{loader}.dataset.bbox_file=None']
+    return result
+
+
+def wait_for(condition, process, seconds=120):
+    """Wait until something is true, which must be before the process ends."""
+    end = time.time() + seconds
+    while not condition():
+        assert process.poll() is None, 'it ended before it could be killed'
+        assert time.time() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(tmp_path, run_tool, coco_data):
+    """A real table, on generated data.
+
+    Killed are all processes in the first row's training, all in the second's,
+    and at last reproduce.py alone.
+    """
+    work = tmp_path / 'work'
+    args = ['hwl/table4', '--rows', 'none', 'linear', '--work-dir', work]
+    args += ['--cfg-options', *options(coco_data)]
+    trainings = [
+        work / 'train' / stem / 'seed0'
+        for stem in (
+            'td-hm_mobilenetv3-dwattn_1xb64-210e_coco-256x192',
+            'td-hm_mobilenetv3-dwattn_hmw-1xb64-210e_coco-256x192',
+        )
+    ]
+    rows = [work / 'hwl/table4' / row / 'seed0' for row in ('none', 'linear')]
+
+    def in_epoch(folder, epoch):
+        return lambda: any(
+            f'"epoch": {epoch}' in scalars.read_text()
+            for scalars in folder.glob('*/vis_data/scalars.json')
+        )
+
+    def start():
+        command = [sys.executable, ROOT / 'tools/reproduce.py', *args]
+        return subprocess.Popen(
+            list(map(str, command)),
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    process = start()
+    wait_for(in_epoch(trainings[0], 3), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+    process = start()
+    wait_for(in_epoch(trainings[1], 2), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 'resumed epoch: ' in (trainings[0] / 'train.log').read_text()
+    finished = (rows[0] / 'row.json').stat().st_mtime_ns
+    assert not (rows[1] / 'row.json').exists()
+
+    process = start()
+    wait_for(in_epoch(trainings[1], 4), process)
+    process.kill()
+    process.wait()
+    child = re.search(r'\d+', (trainings[1] / '.lock').read_text())[0]
+    os.kill(int(child), signal.SIGSTOP)
+    result = run_tool('reproduce.py', *args, check=False)
+    os.kill(int(child), signal.SIGCONT)
+    assert result.returncode == 1
+    assert f'in use by process {child} ' in result.stdout
+    assert 'Traceback' not in result.stdout
+
+    # It ends by itself, and is not trained again.
+    end = time.time() + 120
+    while Path(f'/proc/{child}').exists():
+        assert time.time() < end
+        time.sleep(0.2)
+    before = (trainings[1] / 'train.log').read_bytes()
+    result = run_tool('reproduce.py', *args)
+    assert (trainings[1] / 'train.log').read_bytes() == before
+    assert 'hwl/table4 none seed 0: done' in result.stdout
+    assert (rows[0] / 'row.json').stat().st_mtime_ns == finished
+    report = (work / 'hwl/table4/report.md').read_text()
+    assert 'NOT comparable' in report
+    assert report.count('| seed 0 |') == 2
+    assert report.count('not run') == 3
+    for training, row in zip(trainings, rows):
+        assert (training / 'epoch_6.pth').exists()
+        (best,) = training.glob('best_*.pth')
+        saved = json.loads((row / 'row.json').read_text())
+        assert saved['checkpoint'] == best.name
+        assert 'coco/AP' in saved['metrics']
+        assert saved['cfg_options'] == options(coco_data)

@@ -1,0 +1,791 @@
+"""Train and test the rows of a paper's table, and report what comes out.
+
+``reproduce.py list`` prints the tables. A training is shared by all rows, of
+all tables, that test what it trains. What is done is never done again: after
+a crash, the same command goes on from there. Everything is in --work-dir:
+
+    train/<config>/seed<S>/       a training: MMPose's work folder, train.log
+    <table>/<row>/seed<S>/        a test: metrics.json, test.log and, once it
+                                  is done, row.json
+    <table>/report.md, report.csv
+
+Tested is the best checkpoint if the config keeps the best of its validations,
+as MMPose's do, and else the last. Of the papers, only the heatmap-weighting
+one says that it takes the best.
+
+Folders in use are locked, by the scripts that run in them too: if only this
+one was killed, starting it again names the process that still trains. (There
+are no locks on Windows.) Several machines: --launcher slurm.
+"""
+
+import argparse
+import difflib
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from inspect import signature
+from pathlib import Path
+from typing import (
+    IO,
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Tuple,
+)
+
+import _tables
+from _mmpose import last_line, move_data
+from analysis_tools import report
+from mmengine.config import Config, DictAction
+from mmengine.runner import CheckpointLoader
+from mmpose.registry import METRICS
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import mmpose_lossplus
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+TOOLS = Path(__file__).resolve().parent
+PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpose', 'mmdet')
+# They do not change what comes out.
+WITHOUT_EFFECT = ('work_dir', 'resume', 'launcher')
+PROGRESS = re.compile(r'Epoch\(\w+\).*')
+# What only repeats in the lines of MMEngine's log.
+NOISE = re.compile(r'(base_lr|lr|time|data_time|memory|grad_norm): \S+ *')
+
+console = Console(highlight=False, soft_wrap=True, markup=False)
+
+
+class StepError(Exception):
+    """Why a training or a test cannot go on, in one sentence."""
+
+
+@dataclass
+class Step:
+    """A training or a test.
+
+    Args:
+        script (str): The script in tools/.
+        folder (Path): Where all that it writes goes.
+        config (str): Path of the config.
+        cfg (Config): The config with the options of the user.
+        options (List[str]): ``key=value`` for the script.
+        gpus (int): Number of processes.
+    """
+
+    script: str
+    folder: Path
+    config: str
+    cfg: Config
+    options: List[str]
+    gpus: int
+    hash: str = field(init=False)
+    lock: Optional[IO[str]] = field(init=False, default=None)
+    error: Optional[StepError] = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.hash = config_hash(self.cfg)
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f'{Path(self.script).stem}.log'
+
+    @property
+    def ended_well(self) -> bool:
+        if not self.log.exists():
+            return False
+        lines = self.log.read_text(errors='replace').splitlines()
+        return last_line(self.script) in lines
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row with one seed: its training, its test, what it leaves."""
+
+    table: _tables.Table
+    row: _tables.Row
+    seed: int
+    train: Step
+    test: Step
+
+    @property
+    def begun(self) -> Path:
+        return self.train.folder / 'train.json'
+
+    @property
+    def done(self) -> Path:
+        return self.test.folder / 'row.json'
+
+    def __str__(self) -> str:
+        return f'{self.table.id} {self.row.id} seed {self.seed}'
+
+
+def config_hash(cfg: Config) -> str:
+    """Fingerprint of all that a config says.
+
+    Args:
+        cfg (Config): The config, with the options of the user.
+
+    Returns:
+        str: First 12 hexadecimal digits of the SHA-256 of its text.
+    """
+    content = cfg.to_dict()
+    for key in WITHOUT_EFFECT:
+        content.pop(key, None)
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def main() -> None:
+    args = parse_args()
+    tables = _tables.load_tables()
+    if args.table == 'list':
+        list_tables(tables.values())
+        return
+    (table,) = choose('table', [args.table], tables)
+    rows = {row.id: row for row in table.rows}
+    rows = choose('row', args.rows or rows, rows)
+    try:
+        jobs = list(make_jobs(table, rows, args))
+        for job in jobs:
+            check_hashes(job)
+        if args.dry_run:
+            print_commands(jobs, args)
+            return
+    except (OSError, ValueError, StepError) as error:
+        sys.exit(str(error))
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('Terminated.'))
+    try:
+        problems = run(jobs, args)
+    except KeyboardInterrupt:
+        sys.exit('Interrupted: the same command goes on from here.')
+    report.write(table, args.work_dir, problems=problems)
+    if problems:
+        sys.exit(f'Not all rows ended well: {", ".join(problems)}.')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('table', help='such as amse/table2, or list')
+    parser.add_argument('--rows', nargs='+', metavar='ID', help='only these')
+    parser.add_argument(
+        '--seeds', nargs='+', type=int, default=[0], help='Defaults to 0.'
+    )
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs', 'reproduce'),
+        help='Defaults to work_dirs/reproduce.',
+    )
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='print the commands that would run, and write nothing',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=('none', 'pytorch', 'slurm'),
+        default='none',
+        help='pytorch: all GPUs on this machine. Defaults to none, one GPU.',
+    )
+    parser.add_argument(
+        '--gpus',
+        type=int,
+        metavar='N',
+        help='of a launcher. Defaults to that in the name of the config; with '
+        'another, the learning rate is scaled',
+    )
+    parser.add_argument(
+        '--srun-args', default='', help='such as "-p gpu --gres=gpu:4"'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='for all trainings and tests; data_root=DIR moves all the data',
+    )
+    args = parser.parse_args()
+
+    for option in args.cfg_options:
+        if '=' not in option:
+            sys.exit(f'--cfg-options takes KEY=VALUE, got {option}.')
+        if option.startswith('randomness.seed='):
+            sys.exit(f'Give seeds as --seeds, got --cfg-options {option}.')
+    if args.launcher == 'none' and args.gpus not in (None, 1):
+        sys.exit(f'--gpus {args.gpus} needs --launcher pytorch or slurm.')
+    if args.gpus is not None and args.gpus < 1:
+        sys.exit(f'--gpus must be at least 1, got {args.gpus}.')
+    slurm = args.launcher == 'slurm' and not args.dry_run
+    if slurm and shutil.which('srun') is None:
+        sys.exit('--launcher slurm needs the command srun, found none.')
+    return args
+
+
+def list_tables(tables: Iterable[_tables.Table]) -> None:
+    """Print the ids of all tables, with how many of their rows can run."""
+    sheet = Table()
+    for column in ('table', 'rows', 'left out', 'title'):
+        sheet.add_column(column, no_wrap=column == 'table')
+    for table in tables:
+        left_out = sum(bool(row.left_out) for row in table.rows)
+        counts = (str(len(table.rows)), str(left_out or ''))
+        sheet.add_row(table.id, *counts, Text(table.title))
+    console.print(sheet)
+
+
+def choose(kind: str, ids: Iterable[str], known: Dict[str, Any]) -> List[Any]:
+    """What belongs to some ids; an unknown one ends the script."""
+    for name in ids:
+        if name not in known:
+            like = difflib.get_close_matches(name, known, n=1)
+            hint = f', perhaps {like[0]}' if like else ''
+            sys.exit(
+                f'There is no {kind} {name}{hint}; there are: '
+                f'{", ".join(known)}.'
+            )
+    return [known[name] for name in dict.fromkeys(ids)]
+
+
+def make_jobs(
+    table: _tables.Table, rows: List[_tables.Row], args: argparse.Namespace
+) -> Iterator[Job]:
+    """The rows that can run, with each seed, in the order of the table.
+
+    Raises:
+        OSError: If a config cannot be read.
+        ValueError: If a row does not name exactly one config, or the options
+            do not fit it.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='*', action=DictAction)
+    try:
+        options = parser.parse_args(['--cfg-options', *args.cfg_options])
+    except AssertionError as error:  # of brackets
+        raise ValueError(f'--cfg-options cannot be read: {error}') from None
+    cfgs = {}
+
+    def read(name: str) -> Tuple[str, Config]:
+        path = _tables.config_file(name)
+        if path not in cfgs:
+            cfg = Config.fromfile(path)
+            try:
+                cfg.merge_from_dict(move_data(cfg, options.cfg_options))
+            except (KeyError, TypeError) as error:
+                raise ValueError(
+                    f'--cfg-options do not fit {path}: {error}'
+                ) from None
+            cfgs[path] = cfg
+        return path, cfgs[path]
+
+    trainings = {}
+    for row in rows:
+        if row.left_out:
+            continue
+        config, cfg = read(row.config)
+        test_config, test_cfg = read(row.test or row.config)
+        stem = Path(config).stem
+        named = re.search(r'[-_](\d+)xb(\d+)', stem)
+        gpus, batch = map(int, named.groups())
+        # The rate belongs to the batch that the name says. MMPose's own
+        # base_batch_size is 512 in configs of 8xb32, too.
+        scale = f'auto_scale_lr.base_batch_size={gpus * batch}'
+        gpus = 1 if args.launcher == 'none' else args.gpus or gpus
+        for seed in dict.fromkeys(args.seeds):
+            folder = args.work_dir / 'train' / stem / f'seed{seed}'
+            if folder not in trainings:
+                trainings[folder] = Step(
+                    *('train.py', folder, config, cfg),
+                    [f'randomness.seed={seed}', scale, *args.cfg_options],
+                    gpus,
+                )
+            training = trainings[folder]
+            folder = args.work_dir / table.id / row.id / f'seed{seed}'
+            outputs = output_options(test_cfg.test_evaluator, folder)
+            test_step = Step(
+                *('test.py', folder, test_config, test_cfg),
+                [*args.cfg_options, *outputs],
+                gpus,
+            )
+            yield Job(table, row, seed, training, test_step)
+
+
+def output_options(evaluator: Any, folder: Path) -> List[str]:
+    """What makes a metric that writes for a server write into a folder."""
+    if isinstance(evaluator, dict):
+        metrics = {'test_evaluator': evaluator}
+    else:
+        metrics = {f'test_evaluator.{i}': m for i, m in enumerate(evaluator)}
+    options = []
+    for key, metric in metrics.items():
+        cls = METRICS.get(metric['type'])
+        known = signature(cls).parameters if cls else ()
+        if 'out_dir' in known:
+            options.append(f'{key}.out_dir={folder}')
+        elif 'outfile' in known:
+            name = Path(metric.get('outfile', 'predictions')).name
+            options.append(f'{key}.outfile={folder / name}')
+    return options
+
+
+def check_hashes(job: Job) -> None:
+    """Refuse to mix results.
+
+    Raises:
+        StepError: If there are results of another config.
+    """
+    hashes = dict(
+        config_hash=(job.train.config, job.train.hash),
+        test_config_hash=(job.test.config, job.test.hash),
+    )
+    kept = []
+    if job.train.ended_well or checkpoint_to_resume(job.train.folder):
+        kept.append(job.begun)
+    if job.done.exists():
+        kept.append(job.done)
+    for path in kept:
+        saved = json.loads(path.read_text())
+        for key, (config, today) in hashes.items():
+            if saved.get(key, today) != today:
+                raise StepError(
+                    f'{path.parent} holds results of config hash '
+                    f'{saved[key]}, but {config} with these --cfg-options '
+                    f'has {today}: give another --work-dir.'
+                )
+
+
+def print_commands(jobs: List[Job], args: argparse.Namespace) -> None:
+    """Print what would run, for a shell; what is done as comments."""
+    shown = set()
+    for job in jobs:
+        if job.done.exists():
+            print(f'# {job}: done')
+            continue
+        train = job.train
+        if train.ended_well:
+            checkpoint = shlex.quote(str(checkpoint_to_test(train.folder)))
+        else:
+            if train.folder not in shown:
+                resume = checkpoint_to_resume(train.folder) is not None
+                print(shlex.join(train_command(train, args, resume)))
+                shown.add(train.folder)
+            checkpoint = shlex.quote(str(train.folder)) + '/best_*.pth'
+            if not train.cfg.default_hooks.checkpoint.get('save_best'):
+                name = f'epoch_{train.cfg.train_cfg.max_epochs}.pth'
+                checkpoint = shlex.quote(str(train.folder / name))
+        command = shlex.join(test_command(job.test, args, 'CHECKPOINT'))
+        # The shell is to find the best one's name.
+        print(command.replace(' CHECKPOINT ', f' {checkpoint} '))
+
+
+def launch_command(
+    step: Step, args: argparse.Namespace, *more: str
+) -> List[str]:
+    """The command line of a step with the launcher before it."""
+    command = [sys.executable, str(TOOLS / step.script), step.config, *more]
+    command += ['--work-dir', str(step.folder), '--launcher', args.launcher]
+    if step.options:
+        command += ['--cfg-options', *step.options]
+    if args.launcher == 'pytorch':
+        run_module = ['-m', 'torch.distributed.run', '--standalone']
+        run_module += ['--nproc_per_node', str(step.gpus)]
+        command[1:1] = run_module
+    elif args.launcher == 'slurm':
+        srun = ['srun', '--ntasks', str(step.gpus), '--kill-on-bad-exit=1']
+        command = [*srun, *shlex.split(args.srun_args), *command]
+    return command
+
+
+def train_command(
+    step: Step, args: argparse.Namespace, resume: bool
+) -> List[str]:
+    """The command line of a training."""
+    more = ['--auto-scale-lr'] if 'auto_scale_lr' in step.cfg else []
+    # Without a checkpoint, --resume would only drop the config's load_from.
+    return launch_command(step, args, *more, *['--resume'] * resume)
+
+
+def test_command(
+    step: Step, args: argparse.Namespace, checkpoint: str
+) -> List[str]:
+    """The command line of a test."""
+    out = str(step.folder / 'metrics.json')
+    return launch_command(step, args, checkpoint, '--out', out)
+
+
+def run(jobs: List[Job], args: argparse.Namespace) -> Dict[str, str]:
+    """Run what is not done.
+
+    A row that fails does not stop the others.
+
+    Returns:
+        dict: What went wrong, by the row's id.
+    """
+    problems = {}
+    with ExitStack() as locks:
+        for job in jobs:
+            if job.done.exists():
+                continue
+            steps = (
+                [job.test] if job.train.ended_well else [job.train, job.test]
+            )
+            for step in steps:
+                if step.lock is None:
+                    step.lock = locks.enter_context(hold(step.folder))
+        for job in jobs:
+            if job.done.exists():
+                console.print(f'{job}: done')
+                continue
+            try:
+                train(job, args)
+                test(job, args)
+            except StepError as error:
+                console.print(f'{job}: FAILED: {error}')
+                problems.setdefault(job.row.id, []).append(
+                    f'seed {job.seed}: {error}'
+                )
+    return {name: '; '.join(texts) for name, texts in problems.items()}
+
+
+def hold(folder: Path) -> IO[str]:
+    """Lock a folder, or end the script if another process has it.
+
+    The lock is the open file's: a process that inherits the file holds it
+    until it ends, even if this one ends before.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / '.lock').open('a+')
+    if fcntl is not None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            sys.exit(
+                f'{folder} is in use by {lock.read()}: wait until it ends, '
+                'or end it, and start again.'
+            )
+    sign(lock, os.getpid())
+    return lock
+
+
+def sign(lock: IO[str], pid: int) -> None:
+    """Say in the lock file which process is at work."""
+    lock.seek(0)
+    lock.truncate()
+    lock.write(f'process {pid} on {platform.node()}')
+    lock.flush()
+
+
+def train(job: Job, args: argparse.Namespace) -> None:
+    """Train, from the start or from where it was cut off."""
+    step = job.train
+    if step.error is not None:
+        raise step.error
+    if step.ended_well:
+        return
+    checkpoint = checkpoint_to_resume(step.folder)
+    if checkpoint is not None:
+        gpus = json.loads(job.begun.read_text())['gpus']
+        if gpus != step.gpus:
+            raise StepError(
+                f'{step.folder} was begun on {gpus} GPUs, whose learning rate '
+                f'its checkpoints keep, and cannot go on with {step.gpus}.'
+            )
+    rewind(step.folder, checkpoint)
+    write_json(
+        job.begun,
+        dict(
+            config=job.row.config,
+            config_hash=step.hash,
+            cfg_options=args.cfg_options,
+            seed=job.seed,
+            gpus=step.gpus,
+        ),
+    )
+    resume = checkpoint is not None
+    title = f'train {Path(step.config).stem} seed {job.seed}'
+    if resume:
+        title += f' from {checkpoint.name}'
+    launch(step, title, train_command(step, args, resume))
+
+
+def test(job: Job, args: argparse.Namespace) -> None:
+    """Test, and write down all that the report needs."""
+    step = job.test
+    checkpoint = checkpoint_to_test(job.train.folder)
+    launch(step, f'test {job}', test_command(step, args, str(checkpoint)))
+    metrics = json.loads((step.folder / 'metrics.json').read_text())
+    results = [
+        path.name
+        for path in sorted(step.folder.iterdir())
+        if path.suffix in ('.zip', '.mat')
+    ]
+    write_json(
+        job.done,
+        dict(
+            table=job.table.id,
+            row=job.row.id,
+            seed=job.seed,
+            config=job.row.config,
+            config_hash=job.train.hash,
+            test_config=job.row.test or job.row.config,
+            test_config_hash=step.hash,
+            cfg_options=args.cfg_options,
+            gpus=step.gpus,
+            checkpoint=checkpoint.name,
+            metrics=metrics,
+            result_files=results,
+            seconds=dict(
+                train=seconds(job.train.folder), test=seconds(step.folder)
+            ),
+            date=datetime.now().astimezone().isoformat(timespec='seconds'),
+            commit=commit(),
+            versions=versions(),
+        ),
+    )
+
+
+def launch(step: Step, title: str, command: List[str]) -> None:
+    """Run a script; its output goes to the log, its progress is shown.
+
+    Raises:
+        StepError: If it does not end well.
+    """
+    console.print(f'{title}: {step.log}')
+    start = time.time()
+    # Into the file, not through a pipe: it must not depend on this process.
+    with step.log.open('ab') as out:
+        process = subprocess.Popen(
+            command,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            pass_fds=[] if fcntl is None else [step.lock.fileno()],
+        )
+    try:
+        sign(step.lock, process.pid)
+        with step.log.open(errors='replace') as log, console.status(
+            'starting'
+        ) as status:
+            log.seek(0, os.SEEK_END)
+            while process.poll() is None:
+                for line in log:
+                    found = PROGRESS.search(line)
+                    if found:
+                        words = NOISE.sub('', found[0]).split()
+                        status.update(Text(' '.join(words)))
+                time.sleep(0.2)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+        sign(step.lock, os.getpid())
+    if process.returncode or not step.ended_well:
+        lines = step.log.read_text(errors='replace').split('\n')
+        words = [line.strip() for line in lines if re.search(r'\w', line)]
+        step.error = StepError(
+            f'{words[-1] if words else "No output"} ({step.script} ended with '
+            f'exit code {process.returncode}, see {step.log})'
+        )
+        raise step.error
+    took = timedelta(seconds=round(time.time() - start))
+    console.print(f'{title}: done in {took}')
+
+
+def epoch_of(checkpoint: Path) -> int:
+    """Epoch in the name of a checkpoint, -1 if there is none."""
+    found = re.search(r'epoch_(\d+)\.pth$', checkpoint.name)
+    return int(found[1]) if found else -1
+
+
+def checkpoint_to_resume(folder: Path) -> Optional[Path]:
+    """Newest checkpoint from which a training that was cut off can go on.
+
+    MMEngine saves a checkpoint, validates, and saves it once more if it is
+    the best. Resuming does not validate again, so it must not begin in
+    between: the log has to show an iteration after it. And the file must be
+    whole, as it is not if the process was killed while writing.
+
+    Args:
+        folder (Path): Work folder of the training.
+
+    Returns:
+        Path: The checkpoint, None if there is none.
+    """
+    epochs = [
+        int(found[1])
+        for scalars in folder.glob('*/vis_data/scalars.json')
+        for line in scalars.read_text().splitlines()
+        if '"loss"' in line
+        for found in [re.search(r'"epoch": (\d+)', line)]
+        if found
+    ]
+    for path in sorted(folder.glob('epoch_*.pth'), key=epoch_of, reverse=True):
+        # The end of a zip file is what makes it one.
+        if epoch_of(path) < max(epochs, default=0) and zipfile.is_zipfile(
+            path
+        ):
+            return path
+    return None
+
+
+def rewind(folder: Path, checkpoint: Optional[Path]) -> None:
+    """Make a work folder look as it did when a checkpoint was the newest.
+
+    Args:
+        folder (Path): Work folder of the training.
+        checkpoint (Path, optional): The checkpoint. None for a new start.
+
+    Raises:
+        StepError: If the best checkpoint of then is lost.
+    """
+    for path in folder.glob('*.pth'):
+        if checkpoint is None or epoch_of(path) > epoch_of(checkpoint):
+            path.unlink()
+    last = folder / 'last_checkpoint'
+    if checkpoint is None:
+        # Nor must the log tell of epochs that are to come.
+        for path in (last, *folder.glob('*/vis_data/scalars.json')):
+            if path.exists():
+                path.unlink()
+        return
+    replace(last, lambda path: path.write_text(str(checkpoint)))
+    best = best_checkpoint(checkpoint)
+    if best is not None and not zipfile.is_zipfile(best):
+        # It is removed before the next best is written.
+        same = folder / f'epoch_{epoch_of(best)}.pth'
+        if not same.exists():
+            raise StepError(
+                f'{best}, the best checkpoint so far, was lost when the '
+                f'training was cut off, so it has to begin again: remove '
+                f'{folder}.'
+            )
+        replace(best, lambda path: shutil.copyfile(same, path))
+
+
+def best_checkpoint(checkpoint: Path) -> Optional[Path]:
+    """The best checkpoint that a checkpoint of the training knows of.
+
+    Args:
+        checkpoint (Path): A checkpoint, not itself the best.
+
+    Returns:
+        Path: Path beside it, None if the training keeps none.
+    """
+    loaded = CheckpointLoader.load_checkpoint(
+        str(checkpoint), map_location='cpu', logger='silent'
+    )
+    info = loaded['message_hub']['runtime_info']
+    for key, value in info.items():
+        if key.startswith('best_ckpt') and value:
+            return checkpoint.parent / Path(value).name
+    return None
+
+
+def checkpoint_to_test(folder: Path) -> Path:
+    """The best checkpoint of a training, the last if it keeps no best.
+
+    Args:
+        folder (Path): Work folder of the training.
+
+    Returns:
+        Path: The checkpoint.
+
+    Raises:
+        StepError: If it is not there.
+    """
+    last = folder / 'last_checkpoint'
+    if not last.exists():
+        raise StepError(f'{last}, which the training writes, does not exist.')
+    last = folder / Path(last.read_text().strip()).name
+    checkpoint = last
+    if last.exists():
+        checkpoint = best_checkpoint(last) or last
+    if not checkpoint.exists():
+        raise StepError(
+            f'{checkpoint} does not exist: remove {folder} to train again.'
+        )
+    return checkpoint
+
+
+def seconds(folder: Path) -> int:
+    """Time from the start to the end of each run in a work folder, summed."""
+    total = 0
+    for log in folder.glob('*/*.log'):
+        if log.stem == log.parent.name:
+            start = datetime.strptime(log.stem, '%Y%m%d_%H%M%S')
+            total += log.stat().st_mtime - start.timestamp()
+    return round(total)
+
+
+def commit() -> str:
+    """Commit of this checkout, with +dirty if files differ from it."""
+
+    def git(*args: str) -> str:
+        return subprocess.check_output(
+            ['git', '-C', _tables.ROOT, *args],
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ).strip()
+
+    try:
+        top = Path(git('rev-parse', '--show-toplevel'))
+        if top.resolve() != Path(_tables.ROOT).resolve():
+            return 'unknown'
+        dirty = git('status', '--porcelain', '--untracked-files=no')
+        return git('rev-parse', 'HEAD') + '+dirty' * bool(dirty)
+    except (OSError, subprocess.CalledProcessError):
+        return 'unknown'
+
+
+def versions() -> Dict[str, str]:
+    """Versions of what the results depend on."""
+    found = dict(python=platform.python_version())
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = 'none'
+    found['mmpose_lossplus'] = mmpose_lossplus.__version__
+    return found
+
+
+def replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file so that it is there as a whole or not at all."""
+    partial = path.with_name(f'{path.name}.partial')
+    write(partial)
+    os.replace(partial, path)
+
+
+def write_json(path: Path, content: Dict[str, Any]) -> None:
+    text = json.dumps(content, indent=2)
+    replace(path, lambda partial: partial.write_text(text))
+
+
+if __name__ == '__main__':
+    main()
