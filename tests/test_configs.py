@@ -144,7 +144,7 @@ def test_name_matches_content(path):
     light = head.type == 'DepthwiseDeconvAttentionHead'
     assert light == (name['head'] is not None)
     if light:
-        last = (arguments(head)['deconv_attentions'] or [None])[-1]
+        last = arguments(head)['deconv_attentions'][-1]
         assert (last and last['type']) == HEADS[name['head']]
 
     losses = head.loss if isinstance(head.loss, list) else [head.loss]

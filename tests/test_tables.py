@@ -119,7 +119,7 @@ def test_row_is_complete(table, row):
 
 
 def test_result():
-    """Our value of a column, from what COCO's, MPII's and LSP's metrics give."""
+    """Our value of a column, from what the metrics give."""
     result = tables_module.result
     coco = {'coco/AP': 0.5, 'coco/AP .5': 0.75, 'coco/AR': -1}
     assert result(coco, 'AP') == 50

@@ -1,8 +1,9 @@
 """Train and test the rows of a paper's table, and report what comes out.
 
-``reproduce.py list`` prints the tables. A training is shared by all rows, of
-all tables, that test what it trains. What is done is never done again: after
-a crash, the same command goes on from there. Everything is in --work-dir:
+``reproduce.py list`` prints the tables and their rows. A training is shared
+by all rows, of all tables, that test what it trains. What is done is never
+done again: after a crash, the same command goes on from there. Everything is
+in --work-dir:
 
     train/<config>/seed<S>/       a training: MMPose's work folder, train.log
     <table>/<row>/seed<S>/        a test: metrics.json, test.log and, once it
@@ -57,7 +58,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import CheckpointLoader
 from mmpose.registry import METRICS
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 import mmpose_lossplus
@@ -249,15 +250,14 @@ def parse_args() -> argparse.Namespace:
 
 
 def list_tables(tables: Iterable[_tables.Table]) -> None:
-    """Print the ids of all tables, with how many of their rows can run."""
-    sheet = Table()
-    for column in ('table', 'rows', 'left out', 'title'):
-        sheet.add_column(column, no_wrap=column == 'table')
+    """Print what --rows may name in each table."""
     for table in tables:
-        left_out = sum(bool(row.left_out) for row in table.rows)
-        counts = (str(len(table.rows)), str(left_out or ''))
-        sheet.add_row(table.id, *counts, Text(table.title))
-    console.print(sheet)
+        console.print(Text(f'{table.id}: {table.title}', style='bold'))
+        ids = [row.id for row in table.rows if not row.left_out]
+        left_out = len(table.rows) - len(ids)
+        note = f' (and {left_out} rows left out)' if left_out else ''
+        text = Padding(' '.join(ids) + note, (0, 0, 0, 4), expand=False)
+        console.print(text, soft_wrap=False)
 
 
 def choose(kind: str, ids: Iterable[str], known: Dict[str, Any]) -> List[Any]:
