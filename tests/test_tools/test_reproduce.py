@@ -20,6 +20,7 @@ import torch
 from mmengine.config import Config
 
 from ..conftest import ROOT, load_tool
+from .test_checkpoints import log, save_checkpoint
 
 COMMON = """
 import argparse, json, pathlib, shutil, sys
@@ -51,11 +52,6 @@ seed = int(args.work_dir.name[len('seed'):])
 args.out.write_text(json.dumps({{'coco/AP': 0.7 + seed / 100}}))
 print('test.py has finished.')
 """
-
-
-def save_checkpoint(path, best=None):
-    info = dict(best_ckpt=best) if best else {}
-    torch.save(dict(message_hub=dict(runtime_info=info)), path)
 
 
 @pytest.fixture
@@ -394,96 +390,6 @@ def test_metrics_for_a_server_write_into_the_row(tool):
     assert tool.output_options(evaluator, Path('w')) == [
         'test_evaluator.out_dir=w'
     ]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A training that was cut off in its fifth epoch; the best is 2."""
-    save_checkpoint(tmp_path / 'epoch_2.pth', 'x/best_AP_epoch_2.pth')
-    save_checkpoint(tmp_path / 'best_AP_epoch_2.pth')
-    save_checkpoint(tmp_path / 'epoch_4.pth', 'x/best_AP_epoch_2.pth')
-    (tmp_path / 'last_checkpoint').write_text('x/epoch_4.pth')
-    log(tmp_path, 5)
-    return tmp_path
-
-
-def log(folder, epochs):
-    scalars = folder / '20240101_000000' / 'vis_data' / 'scalars.json'
-    scalars.parent.mkdir(parents=True, exist_ok=True)
-    lines = [
-        json.dumps(dict(loss=0.1, epoch=epoch, step=epoch))
-        for epoch in range(1, epochs + 1)
-    ]
-    # The line of a validation, and one that was cut off.
-    lines += [json.dumps(dict(step=epochs, AP=0.5)), '{"loss": 0.1, "ep']
-    scalars.write_text('\n'.join(lines))
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[:-40])
-
-
-def test_resumes_from_the_newest(tool, folder):
-    assert tool.checkpoint_to_resume(folder).name == 'epoch_4.pth'
-
-
-def test_new_training(tool, tmp_path):
-    assert tool.checkpoint_to_resume(tmp_path) is None
-
-
-def test_cut_off_while_writing_a_checkpoint(tool, folder):
-    truncate(folder / 'epoch_4.pth')
-    assert tool.checkpoint_to_resume(folder) == folder / 'epoch_2.pth'
-    truncate(folder / 'epoch_2.pth')
-    assert tool.checkpoint_to_resume(folder) is None
-
-
-def test_cut_off_while_validating(tool, folder):
-    """No iteration after it is logged, so 4 may not have been compared."""
-    log(folder, 4)
-    assert tool.checkpoint_to_resume(folder) == folder / 'epoch_2.pth'
-    log(folder, 2)
-    assert tool.checkpoint_to_resume(folder) is None
-
-
-def test_rewind(tool, folder):
-    """All is as it was at epoch 2, whose best was already removed."""
-    (folder / 'best_AP_epoch_2.pth').unlink()
-    save_checkpoint(folder / 'best_AP_epoch_4.pth')
-    truncate(folder / 'best_AP_epoch_4.pth')
-    tool.rewind(folder, folder / 'epoch_2.pth')
-    assert {path.name for path in folder.glob('*.*pth*')} == {
-        'epoch_2.pth',
-        'best_AP_epoch_2.pth',
-    }
-    last = (folder / 'last_checkpoint').read_text()
-    assert last == str(folder / 'epoch_2.pth')
-    assert tool.checkpoint_to_test(folder).name == 'best_AP_epoch_2.pth'
-    torch.load(folder / 'best_AP_epoch_2.pth')
-
-
-def test_rewind_to_the_start(tool, folder):
-    tool.rewind(folder, None)
-    assert not list(folder.glob('*.pth'))
-    assert not (folder / 'last_checkpoint').exists()
-
-
-def test_a_lost_best_is_an_error(tool, folder):
-    (folder / 'best_AP_epoch_2.pth').unlink()
-    (folder / 'epoch_2.pth').unlink()
-    with pytest.raises(tool.StepError, match='best_AP_epoch_2.pth'):
-        tool.rewind(folder, folder / 'epoch_4.pth')
-
-
-def test_best_or_last_is_tested(tool, folder):
-    # Not one that the last checkpoint does not know of.
-    save_checkpoint(folder / 'best_AP_epoch_1.pth')
-    assert tool.checkpoint_to_test(folder) == folder / 'best_AP_epoch_2.pth'
-    save_checkpoint(folder / 'epoch_4.pth')
-    assert tool.checkpoint_to_test(folder) == folder / 'epoch_4.pth'
-    (folder / 'epoch_4.pth').unlink()
-    with pytest.raises(tool.StepError, match='epoch_4.pth'):
-        tool.checkpoint_to_test(folder)
 
 
 def test_no_going_on_with_other_gpus(reproduce, project):
