@@ -13,22 +13,27 @@ from mmengine.dist import is_main_process
 import mmpose_lossplus  # noqa: F401  registers the components
 
 TOOLS = osp.dirname(osp.abspath(__file__))
+# Part of a missing file's path -> what to do, the first that fits.
 ADVICE = {
-    'demo': 'python {}'.format(
-        osp.join(TOOLS, 'dataset_converters', 'prepare_demo_data.py')
-    ),
-    'coco': 'mim download mmpose --dataset coco2017',
-    'mpii_test.json': 'python {}'.format(
-        osp.join(TOOLS, 'dataset_converters', 'mpii_test_to_json.py')
-    ),
-    'mpii': 'mim download mmpose --dataset mpii',
-    'lsp': 'python {}'.format(
-        osp.join(TOOLS, 'dataset_converters', 'lsp_to_coco.py')
-    ),
+    'demo': f'get it with "python {TOOLS}/dataset_converters/'
+    'prepare_demo_data.py"',
+    'COCO_test-dev2017_detections': "it is among the person boxes of HRNet's "
+    'code, https://github.com/leoxiaobin/deep-high-resolution-net.pytorch',
+    'person_detection_results': 'download it as docs/en/dataset_zoo of MMPose '
+    'says, or set bbox_file=None in the dataset to use ground-truth boxes',
+    'image_info_test-dev2017': 'it is in '
+    'http://images.cocodataset.org/annotations/image_info_test2017.zip',
+    'coco': 'get it with "mim download mmpose --dataset coco2017"',
+    'mpii_human_pose': 'it is among the annotations at '
+    'http://human-pose.mpi-inf.mpg.de',
+    'mpii_test.json': f'make it with "python {TOOLS}/dataset_converters/'
+    'mpii_test_to_json.py"',
+    'mpii': 'get it with "mim download mmpose --dataset mpii"',
+    'lsp': f'make it with "python {TOOLS}/dataset_converters/lsp_to_coco.py"',
 }
 
 
-def run(script: str, *loaders: str) -> None:
+def run(script: str, *parts: str) -> None:
     """Check the data files of the config on the command line, then run.
 
     ``--cfg-options data_root=DIR`` moves every path of the config that lies
@@ -37,7 +42,7 @@ def run(script: str, *loaders: str) -> None:
 
     Args:
         script (str): Path of the script in MMPose's tools folder.
-        *loaders (str): Keys of the data loaders that the script builds.
+        *parts (str): Keys of the loaders and evaluators that it builds.
     """
     mmpose_tools = osp.join(osp.dirname(mmpose.__file__), '.mim', 'tools')
     spec = importlib.util.spec_from_file_location(
@@ -55,10 +60,9 @@ def run(script: str, *loaders: str) -> None:
     cfg = host.merge_args(Config.fromfile(args.config), without)
     args.cfg_options = move_data(cfg, args.cfg_options or {})
     cfg = host.merge_args(Config.fromfile(args.config), args)
-    for loader in loaders:
-        for name, path in _data_files(cfg.get(loader) or {}):
-            if not osp.exists(path):
-                sys.exit(_missing(name, path))
+    for name, path in _data_files({part: cfg.get(part) for part in parts}):
+        if not osp.exists(path):
+            sys.exit(_missing(name, path))
     host.parse_args = lambda: args
     host.main()
     if is_main_process():
@@ -114,21 +118,16 @@ def _data_files(cfg: dict) -> Iterator[Tuple[str, str]]:
             yield 'annotation', osp.join(cfg.get('data_root') or '', value)
         elif name in ('bbox_file', 'headbox_file') and value:
             yield 'box', value
+        elif name == 'release_file':
+            yield 'release', value
         elif isinstance(value, dict):
             yield from _data_files(value)
-        elif name == 'datasets':
-            for dataset in value:
-                yield from _data_files(dataset)
+        elif name in ('datasets', 'test_evaluator', 'val_evaluator'):
+            for item in value or ():
+                yield from _data_files(item)
 
 
 def _missing(name: str, path: str) -> str:
-    message = f'The {name} file {path} does not exist'
-    if name == 'box' and 'coco' in path:
-        return (
-            f'{message}: download it as docs/en/dataset_zoo of MMPose says, '
-            'or set bbox_file=None in the dataset to use ground-truth boxes.'
-        )
-    for data, command in ADVICE.items():
-        if data in path:
-            return f'{message}: get it with "{command}".'
-    return f'{message}: correct the path in the config.'
+    fitting = (text for part, text in ADVICE.items() if part in path)
+    advice = next(fitting, 'correct the path in the config')
+    return f'The {name} file {path} does not exist: {advice}.'

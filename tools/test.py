@@ -3,4 +3,4 @@
 from _mmpose import run
 
 if __name__ == '__main__':
-    run('test.py', 'test_dataloader')
+    run('test.py', 'test_dataloader', 'test_evaluator')

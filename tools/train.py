@@ -3,4 +3,4 @@
 from _mmpose import run
 
 if __name__ == '__main__':
-    run('train.py', 'train_dataloader', 'val_dataloader')
+    run('train.py', 'train_dataloader', 'val_dataloader', 'val_evaluator')

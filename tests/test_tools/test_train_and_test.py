@@ -243,3 +243,32 @@ def test_options_may_come_first(run_tool, tmp_path):
 
 def test_help_is_the_host_s(run_tool):
     assert 'Train a pose model' in run_tool('train.py', '--help').stdout
+
+
+def test_missing_files_of_the_test_sets(run_tool, tmp_path):
+    """Each is named before anything is built, with where to get it."""
+    anchor_loss = ROOT / 'configs' / 'anchor_loss'
+    config = anchor_loss / 'td-hm_hourglass8_1xb6-200e_mpii-test-256x256.py'
+    (tmp_path / 'annotations').mkdir()
+    for name, advice in (
+        ('annotations/mpii_test.json', 'mpii_test_to_json.py'),
+        (
+            'annotations/mpii_human_pose_v1_u12_1.mat',
+            'human-pose.mpi-inf.mpg.de',
+        ),
+    ):
+        result = run_tool(
+            *('test.py', config, 'x.pth'),
+            *('--cfg-options', f'data_root={tmp_path}'),
+            cwd=tmp_path,
+            check=False,
+        )
+        line = result.stdout.splitlines()[-1]
+        assert f'{tmp_path / name} does not exist' in line
+        assert advice in line
+        assert 'Traceback' not in result.stdout
+        (tmp_path / name).touch()
+
+    config = anchor_loss / 'td-hm_cpm_8xb64-210e_lsp-368x368.py'
+    result = run_tool('train.py', config, cwd=tmp_path, check=False)
+    assert 'lsp_to_coco.py' in result.stdout.splitlines()[-1]

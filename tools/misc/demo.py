@@ -72,18 +72,11 @@ def main() -> None:
     work_dir = args.work_dir / f'demo_{args.loss}'
 
     run('Data', 'dataset_converters/prepare_demo_data.py', '--out', args.data)
-    root = f'{args.data}/'
-    options = [
-        f'{loader}_dataloader.dataset.data_root={root}'
-        for loader in ('train', 'val', 'test')
-    ]
-    validation = root + 'annotations/person_keypoints_val2017.json'
-    options += [f'val_evaluator.ann_file={validation}']
+    options = ['--cfg-options', f'data_root={args.data}']
     if args.epochs:
         options += [f'train_cfg.max_epochs={args.epochs}']
         options += ['train_cfg.val_interval=1']
         options += ['default_hooks.checkpoint.interval=1']
-    options = ['--cfg-options', *options]
     seconds = run(
         f'Training ({args.loss})',
         'train.py',
@@ -91,23 +84,21 @@ def main() -> None:
     )
     checkpoint = Path((ROOT / work_dir / 'last_checkpoint').read_text())
     scores = {}
-    for boxes in ('annotated', 'box file'):
-        out = work_dir / f'{boxes.replace(" ", "_")}.json'
-        more = ['--out', out, '--work-dir', work_dir / 'test']
-        if boxes == 'annotated':
-            # With --dump, MMPose's script makes a list of the evaluators.
-            more += ['--dump', work_dir / 'predictions.pkl', *options]
-            more += [f'test_evaluator.0.ann_file={validation}']
-        else:
-            more += [*options, f'test_evaluator.ann_file={validation}']
-            bbox_file = args.data / BOX_FILE
-            more += [f'test_dataloader.dataset.bbox_file={bbox_file}']
-        run(f'Test with boxes: {boxes}', 'test.py', config, checkpoint, *more)
-        scores[boxes] = json.loads((ROOT / out).read_text())
+    bbox_file = f'test_dataloader.dataset.bbox_file={args.data / BOX_FILE}'
+    for boxes, more in (('annotated', []), ('box file', [bbox_file])):
+        stem = work_dir / boxes.replace(' ', '_')
+        run(
+            f'Test with boxes: {boxes}',
+            'test.py',
+            *(config, checkpoint, '--work-dir', work_dir / 'test'),
+            *('--out', f'{stem}.json', '--dump', f'{stem}.pkl'),
+            *(*options, *more),
+        )
+        scores[boxes] = json.loads((ROOT / f'{stem}.json').read_text())
 
     sheet, curve = work_dir / 'held_out.png', work_dir / 'training.png'
     tools = 'analysis_tools'
-    predictions = work_dir / 'predictions.pkl'
+    predictions = work_dir / 'annotated.pkl'
     run('Pictures', f'{tools}/draw_predictions.py', predictions, sheet)
     run('Curves', f'{tools}/plot_training.py', work_dir, curve)
 
