@@ -14,6 +14,9 @@ Tested is the best checkpoint if the config keeps the best of its validations,
 as MMPose's do, and else the last. Of the papers, only the heatmap-weighting
 one says that it takes the best.
 
+All checkpoints of MMPose's interval, ten epochs, stay on the disk: a training
+that was cut off goes on from them.
+
 Folders in use are locked, by the scripts that run in them too: if only this
 one was killed, starting it again names the process that still trains. (There
 are no locks on Windows.) Several machines: --launcher slurm.
