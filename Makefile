@@ -9,8 +9,10 @@ ARGS ?=
 demo: venv
 	$(VENV)/bin/python tools/misc/demo.py --loss $(LOSS)
 
+# The tests' models are so small that threads mostly wait for each other, and on
+# a busy machine for seconds.
 test: venv lint
-	$(VENV)/bin/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest $(ARGS)
 
 doctor: venv
 	$(VENV)/bin/python tools/misc/doctor.py
