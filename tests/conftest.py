@@ -136,8 +136,9 @@ def mpii_data(tmp_path_factory):
             )
         )
     for split in ('train', 'val'):
-        file = root / 'annotations' / f'mpii_{split}.json'
-        file.write_text(json.dumps(people))
+        for boxes in ('', '_det'):
+            file = root / 'annotations' / f'mpii_{split}{boxes}.json'
+            file.write_text(json.dumps(people))
     heads = np.tile(np.array([[50.0, 20.0], [70.0, 45.0]])[..., None], 4)
     savemat(
         str(root / 'annotations' / 'mpii_gt_val.mat'),

@@ -18,7 +18,7 @@ from .conftest import ROOT
 CONFIGS = sorted(
     path
     for path in (ROOT / 'configs').glob('*/*.py')
-    if path.parent.name != '_base_'
+    if path.parent.name not in ('_base_', 'detectors')
 )
 BACKBONES = {
     'cpm': dict(type='CPM'),
@@ -67,7 +67,7 @@ NAME = re.compile(
     rf'td-hm_(?P<backbone>{"|".join(BACKBONES)})(-(?P<head>{"|".join(HEADS)}))?'
     r'_((?P<loss>[a-z]+)-((?P<hyper>[a-z0-9]+)-)?)?'
     r'(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
-    r'_(?P<data>[a-z]+)(?P<box>-gtbox)?(?P<split>-test(dev)?)?(?P<ms>-ms6)?'
+    r'_(?P<data>[a-z]+)(?P<box>-gtbox|-det)?(?P<split>-test(dev)?)?(?P<ms>-ms6)?'
     r'-(?P<height>\d+)x(?P<width>\d+)'
 )
 
@@ -188,6 +188,8 @@ def test_name_matches_data(path):
     assert held_out in test.ann_file
     assert 'train' in train.ann_file
     # The metric reads the annotations of the data that it is given.
+    for ann_file in (train.ann_file, test.ann_file):
+        assert ann_file.endswith('_det.json') == (name['box'] == '-det')
     if 'ann_file' in cfg.test_evaluator:
         assert (
             cfg.test_evaluator.ann_file == f'{test.data_root}{test.ann_file}'

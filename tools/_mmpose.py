@@ -24,6 +24,8 @@ ADVICE = {
     'image_info_test-dev2017': 'it is in '
     'http://images.cocodataset.org/annotations/image_info_test2017.zip',
     'coco': 'get it with "mim download mmpose --dataset coco2017"',
+    '_det.json': f'make it with "python {TOOLS}/dataset_converters/'
+    'mpii_from_detections.py"',
     'mpii_human_pose': 'it is among the annotations at '
     'http://human-pose.mpi-inf.mpg.de',
     'mpii_test.json': f'make it with "python {TOOLS}/dataset_converters/'

@@ -1,0 +1,457 @@
+"""Which of MPII's people get which box, and what MMPose makes of it."""
+
+import itertools
+import json
+import re
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmpose.registry import DATASETS, TRANSFORMS
+from scipy.io import savemat
+
+from ..conftest import ROOT, load_tool
+from ..generated import write_noise
+
+CONFIGS = sorted((ROOT / 'configs' / 'fmse').glob('*_mpii-det-*.py'))
+
+
+@pytest.fixture(scope='module')
+def tool():
+    return load_tool('dataset_converters/mpii_from_detections.py')
+
+
+def person(image, left, top, right, bottom, joints_vis=None):
+    """A person whose labelled joints span a box."""
+    joints = np.linspace((left, top), (right, bottom), 16)
+    vis = [1] * 16 if joints_vis is None else joints_vis
+    joints[np.array(vis) == 0] = -1
+    return dict(
+        image=image,
+        center=[(left + right) / 2 + 3, (top + bottom) / 2 - 5],
+        scale=(bottom - top) / 160,
+        joints=joints.tolist(),
+        joints_vis=vis,
+    )
+
+
+def joints(someone):
+    return {key: someone[key] for key in ('joints', 'joints_vis')}
+
+
+def box(image_id, x, y, w, h, score=0.9, category_id=1):
+    return dict(
+        image_id=image_id,
+        category_id=category_id,
+        bbox=[x, y, w, h],
+        score=score,
+    )
+
+
+# Each box is its person's and a border, far from all others.
+PEOPLE = [
+    person('000000012.jpg', 100, 50, 150, 250),
+    person('000000007.jpg', 20, 20, 60, 110),
+    person('000000012.jpg', 300, 60, 420, 160),
+    person('000000030.jpg', 10, 10, 50, 100),
+]
+BOXES = [
+    box(12, 290, 50, 140.5, 125, score=0.31),
+    box(12, 90, 40, 80, 240),
+    box(12, 200, 300, 40, 40),  # somebody whom MPII does not have
+    box(30, 5, 5, 50, 105),
+    box(99, 0, 0, 10, 10),  # of another part of MPII
+]
+
+
+@pytest.fixture
+def data(tmp_path):
+    """MPII's layout: two people in one picture, one each in two more."""
+    root = tmp_path / 'mpii'
+    annotations = root / 'annotations'
+    annotations.mkdir(parents=True)
+    for name, number in (('000000012', 0), ('000000007', 1), ('000000030', 2)):
+        write_noise(root / 'images' / f'{name}.jpg', 480, 360, seed=number)
+    heads = np.zeros((2, 2, 4))
+    heads[1] = [[3], [4]] * np.arange(1, 5)  # diagonals of 5, 10, 15, 20
+    savemat(str(annotations / 'mpii_gt_val.mat'), dict(headboxes_src=heads))
+    files = SimpleNamespace(
+        root=root,
+        people=annotations / 'mpii_val.json',
+        boxes=tmp_path / 'boxes.json',
+        out=annotations / 'mpii_val_det.json',
+    )
+    files.people.write_text(json.dumps(PEOPLE))
+    files.boxes.write_text(json.dumps(BOXES))
+    return files
+
+
+@pytest.fixture
+def convert(tool, data, monkeypatch, capsys):
+    """Run the tool on the data, and give what it prints and writes."""
+
+    def run(*args):
+        argv = ['tool', data.people, data.boxes, *args]
+        monkeypatch.setattr('sys.argv', [str(arg) for arg in argv])
+        tool.main()
+        said = capsys.readouterr()
+        return said.out + said.err, json.loads(data.out.read_text())
+
+    return run
+
+
+def dataset(data, file='mpii_val_det.json', pipeline=()):
+    return DATASETS.build(
+        dict(
+            type='MpiiDataset',
+            data_root=str(data.root),
+            ann_file=f'annotations/{file}',
+            headbox_file=str(data.root / 'annotations/mpii_gt_val.mat'),
+            data_prefix=dict(img='images/'),
+            test_mode=True,
+            pipeline=list(pipeline),
+        )
+    )
+
+
+def test_round_trip(data, convert):
+    """Worked by hand: 200 scale is the longer side, and 1 and 15 scale come
+    off a centre in MpiiDataset."""
+    said, placed = convert()
+    # (90, 40, 80, 240): centre (130, 160), scale 1.2.
+    assert placed[0]['scale'] == pytest.approx(1.2)
+    assert placed[0]['center'] == pytest.approx([131, 161 - 18])
+    # (290, 50, 140.5, 125): centre (360.25, 112.5), scale 0.7025.
+    assert placed[2]['scale'] == pytest.approx(0.7025)
+    assert placed[2]['center'] == pytest.approx([361.25, 113.5 - 10.5375])
+    # No box in its picture.
+    assert placed[1] == PEOPLE[1]
+    # Nothing else changes, and the order is the input's.
+    for before, after in zip(PEOPLE, placed):
+        for key in ('image', 'joints', 'joints_vis'):
+            assert before[key] == after[key]
+    assert '4 people in 3 pictures, 3 with a detected box, 1 with' in said
+    # Sides 240, 140.5, 105; by MPII's own 250, 125, 112.5.
+    assert "median side 140.5 pixels (125.0 by MPII's own)" in said
+
+    loaded = dataset(data)
+    expected = [((130, 160), 240), None, ((360.25, 112.5), 140.5)]
+    expected.append(((30, 57.5), 105))
+    for i, place in enumerate(expected):
+        entry = loaded[i]
+        # Head boxes fit by index: 0.6 of the diagonals.
+        assert entry['head_size'].item() == pytest.approx(3 * (i + 1))
+        if place:
+            center, side = place
+            assert entry['bbox_center'][0] == pytest.approx(center, abs=1e-4)
+            assert entry['bbox_scale'][0] == pytest.approx(
+                (side, side), abs=1e-4
+            )
+
+
+def test_iou_that_is_printed(data, convert):
+    """That with the joints' box and its border: upper half, and all."""
+    boxes = [box(12, 95, 30, 60, 120), box(30, 6, 1, 48, 108)]
+    data.boxes.write_text(json.dumps(boxes))
+    said, _ = convert()
+    assert '2 with a detected box, 2 with' in said
+    assert "IoU with the joints' box 0.750" in said
+
+
+def test_crop_is_that_of_a_box_file(data, convert):
+    """As if MMPose had been given the box itself."""
+    convert()
+    pipeline = [
+        dict(type='LoadImage'),
+        dict(type='GetBBoxCenterScale'),
+        dict(type='TopdownAffine', input_size=(256, 256)),
+    ]
+    sample = dataset(data, pipeline=pipeline)[0]
+    results = dict(
+        img=np.zeros((360, 480, 3), np.uint8),
+        bbox=np.array([[90, 40, 170, 280]], np.float32),
+    )
+    for step in pipeline[1:]:
+        results = TRANSFORMS.build(step)(results)
+    assert sample['input_scale'] == pytest.approx(results['input_scale'])
+    assert sample['input_scale'] == pytest.approx((300, 300))
+    assert sample['input_center'] == pytest.approx(results['input_center'])
+
+
+def test_margin(data, convert):
+    _, plain = convert()
+    _, placed = convert('--margin', '1.5')
+    assert placed[0]['scale'] == pytest.approx(1.5 * plain[0]['scale'])
+    loaded = dataset(data)[0]
+    assert loaded['bbox_center'][0] == pytest.approx((130, 160), abs=1e-4)
+    assert loaded['bbox_scale'][0] == pytest.approx((360, 360), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(score=0.29),
+        dict(category_id=2),
+        dict(image_id=7),  # the place is another picture's
+        dict(bbox=[150, 40, 80, 240]),
+        dict(bbox=[130, 40, 0, 240]),
+    ],
+    ids=['score', 'category', 'picture', 'overlap', 'empty'],
+)
+def test_no_match_keeps_the_ground_truth(data, convert, change):
+    data.boxes.write_text(json.dumps([{**BOXES[1], **change}, *BOXES[2:]]))
+    said, placed = convert()
+    assert placed[:3] == PEOPLE[:3]
+    assert '1 with a detected box, 3 with' in said
+
+
+def test_options_let_more_in(data, convert):
+    data.boxes.write_text(json.dumps([box(12, 90, 40, 80, 60, score=0.1)]))
+    with pytest.raises(SystemExit, match='a score of 0.3 or more'):
+        convert()
+    args = '--score-thr', '0.05'
+    assert '0 with a detected box' in convert(*args)[0]
+    # 60 x 60 of the joints' 60 x 240 and the box's 80 x 60: 0.23.
+    assert '1 with a detected box' in convert(*args, '--iou-thr', '0.2')[0]
+
+
+def test_one_box_for_one_person(data, convert):
+    """IoU 0.70 and 0.39: the second would do if the first were not there."""
+    people = [PEOPLE[0], person('000000012.jpg', 125, 100, 160, 250)]
+    data.people.write_text(json.dumps(people))
+    data.boxes.write_text(json.dumps(BOXES[1:2]))
+    said, placed = convert()
+    assert placed[0] != people[0]
+    assert placed[1] == people[1]
+    assert '1 with a detected box, 1 with' in said
+    data.people.write_text(json.dumps(people[1:]))
+    assert convert()[1] == [{**placed[0], **joints(people[1])}]
+
+
+def test_people_without_joints_keep_theirs(data, convert):
+    """As in mpii_test.json, and with a single labelled joint."""
+    none = person('000000012.jpg', 100, 50, 150, 250, joints_vis=[0] * 16)
+    one = person('000000012.jpg', 100, 50, 150, 250, joints_vis=[0] * 15 + [1])
+    data.people.write_text(json.dumps([none, one]))
+    said, placed = convert()
+    assert placed == [none, one]
+    assert '0 with a detected box, 2 with' in said
+
+
+def test_joints_box(tool):
+    """A tenth on each side; places of unlabelled joints do not count."""
+    vis = [0] * 4 + [1] * 12
+    someone = person('1.jpg', 0, 0, 150, 300, joints_vis=vis)
+    # From the fifth of 16 joints on: (40, 80) to (150, 300).
+    assert tool.joints_box(someone) == pytest.approx([29, 58, 161, 322])
+
+
+def test_match_by_hand(tool):
+    """Intervals of the same height, so that IoU is that of the intervals."""
+
+    def strip(left, right):
+        return [float(left), 0.0, float(right), 10.0]
+
+    people = np.array([strip(0, 10), strip(4, 14)])
+    detections = np.array([strip(0, 12), strip(0, 8)])
+    # 10/12 and 8/10; 8/14 and 4/14. The best single pair is not in the sum.
+    chosen, iou = tool.match(people, detections, 0.3)
+    assert chosen.tolist() == [1, 0]
+    assert iou == pytest.approx([8 / 10, 8 / 14], abs=1e-5)
+    # Only the first person has boxes of 0.6 or more, and takes the best.
+    chosen, iou = tool.match(people, detections, 0.6)
+    assert chosen.tolist() == [0, -1]
+    assert iou == pytest.approx([10 / 12, 0], abs=1e-5)
+
+
+def test_match_against_all_assignments(tool):
+    """The largest sum of IoUs that trying everything finds."""
+    rng = np.random.default_rng(0)
+    for n, m in ((3, 3), (2, 4), (4, 2)):
+        corners = rng.uniform(0, 50, (n + m, 2))
+        boxes = np.c_[corners, corners + rng.uniform(20, 60, (n + m, 2))]
+        people, detections = boxes[:n], boxes[n:]
+
+        def overlap(a, b):
+            low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+            shared = np.clip(high - low, 0, None).prod()
+            areas = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])
+            iou = shared / (areas - shared)
+            return iou if iou >= 0.2 else 0
+
+        choices = list(range(m)) + [None] * n
+        best = max(
+            sum(
+                overlap(people[i], detections[j])
+                for i, j in enumerate(pick)
+                if j is not None
+            )
+            for pick in set(itertools.permutations(choices, n))
+        )
+        chosen, iou = tool.match(people, detections, 0.2)
+        assert iou.sum() == pytest.approx(best, abs=1e-5)
+        assert best > 0
+        taken = chosen[chosen >= 0].tolist()
+        assert len(taken) == len(set(taken))
+
+
+def test_ids_from_a_file(data, convert, tmp_path):
+    """Positions in a folder as ids, with the file that says which."""
+    _, expected = convert()
+    images = tmp_path / 'images.json'
+    names = ['000000007.jpg', '000000012.jpg', 'images/000000030.jpg', 'x.jpg']
+    images.write_text(
+        json.dumps(
+            dict(
+                images=[
+                    dict(id=i, file_name=name)
+                    for i, name in enumerate(names, start=1)
+                ]
+            )
+        )
+    )
+    ids = {12: 2, 30: 3, 99: 4}
+    boxes = [{**b, 'image_id': ids[b['image_id']]} for b in BOXES]
+    data.boxes.write_text(json.dumps(boxes))
+    _, placed = convert('--images', images)
+    assert placed == expected
+    boxes[0]['image_id'] = 5
+    data.boxes.write_text(json.dumps(boxes))
+    with pytest.raises(SystemExit, match='does not list the image id 5 of'):
+        convert('--images', images)
+    images.write_text('[]')
+    with pytest.raises(SystemExit, match='expected a COCO-style file whose'):
+        convert('--images', images)
+
+
+def test_few_pictures_with_boxes_are_told(data, convert):
+    assert 'Warning' not in convert()[0]
+    data.boxes.write_text(json.dumps(BOXES[:3]))
+    said, _ = convert()
+    assert re.search(r'Warning: .*boxes.json .* in 1 of 3 pictures', said)
+
+
+def text(value):
+    return lambda file: file.write_text(json.dumps(value))
+
+
+@pytest.mark.parametrize(
+    ('which', 'spoil', 'message'),
+    [
+        ('people', lambda file: file.unlink(), 'val.json cannot be read'),
+        ('people', lambda file: file.write_text('x'), 'Expecting value'),
+        ('people', text({}), 'is no list of people, expected'),
+        ('people', text([]), 'is no list of people, expected'),
+        ('people', text(BOXES), 'Entry 0 of'),
+        ('people', text([*PEOPLE, {**PEOPLE[0], 'scale': None}]), 'Entry 4'),
+        ('people', text([{**PEOPLE[0], 'joints_vis': [1]}]), 'is no person'),
+        ('people', text([{**PEOPLE[0], 'image': 'a.jpg'}]), 'is no person'),
+        ('people', text([{**PEOPLE[0], 'image': 12}]), 'is no person'),
+        ('boxes', lambda file: file.unlink(), 'boxes.json cannot be read'),
+        ('boxes', lambda file: file.write_bytes(b'\xff'), 'cannot be read'),
+        ('boxes', text(dict(images=[])), 'is no list of boxes, expected'),
+        ('boxes', text([]), 'is no list of boxes, expected'),
+        ('boxes', text(PEOPLE), 'Entry 0 of'),
+        ('boxes', text([*BOXES, box(1, 1, 1, 1, float('nan'))]), 'Entry 5'),
+        ('boxes', text([{**BOXES[0], 'bbox': [1, 2, 3]}]), 'is no box'),
+        (
+            'boxes',
+            text([{**b, 'image_id': 1} for b in BOXES]),
+            'image ids are such as 1, expected 7 for 000000007.jpg',
+        ),
+    ],
+)
+def test_bad_files_are_refused(data, convert, which, spoil, message):
+    file = getattr(data, which)
+    spoil(file)
+    with pytest.raises(SystemExit) as error:
+        convert()
+    assert message in str(error.value)
+    assert file.name in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+    assert not list(data.out.parent.glob('*det*'))
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (('--iou-thr', '0'), 'at most 1, got 0.0'),
+        (('--iou-thr', '1.1'), 'at most 1, got 1.1'),
+        (('--margin', '0'), '--margin must be finite and above 0, got 0'),
+        (('--margin', 'nan'), 'above 0, got nan'),
+    ],
+)
+def test_bad_options_are_refused(data, convert, args, message):
+    with pytest.raises(SystemExit, match=message):
+        convert(*args)
+    assert not data.out.exists()
+
+
+def test_inputs_are_not_overwritten(data, convert):
+    for file in (data.people, data.boxes):
+        before = file.read_text()
+        with pytest.raises(SystemExit, match='must be another file'):
+            convert('--out', file)
+        assert file.read_text() == before
+
+
+def test_folder_as_out_is_refused(data, convert):
+    data.out.mkdir()
+    with pytest.raises(SystemExit, match='_det.json is a folder'):
+        convert()
+    assert not list(data.out.parent.glob('*.partial'))
+
+
+def test_file_in_the_way_of_the_folder_is_refused(data, convert):
+    with pytest.raises(SystemExit, match='det.json cannot be written'):
+        convert('--out', data.boxes / 'det.json')
+
+
+def test_from_a_shell(data, run_tool):
+    tool = 'dataset_converters/mpii_from_detections.py'
+    out = data.root / 'new' / 'det.json'
+    said = run_tool(tool, data.people, data.boxes, '--out', out).stdout
+    assert str(out) in said
+    assert len(json.loads(out.read_text())) == 4
+    refused = run_tool(tool, data.people, out, check=False)
+    assert refused.returncode == 1
+    assert 'Traceback' not in refused.stdout
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda p: p.stem)
+def test_config_differs_in_the_annotations_only(path):
+    cfg = Config.fromfile(path)
+    own = Config.fromfile(path.with_name(path.name.replace('-det', '')))
+    for loader, part in (('train', 'train'), ('val', 'val'), ('test', 'val')):
+        data, own_data = (
+            c[f'{loader}_dataloader'].dataset for c in (cfg, own)
+        )
+        assert data.ann_file == f'annotations/mpii_{part}_det.json'
+        assert own_data.ann_file == f'annotations/mpii_{part}.json'
+        data.ann_file = own_data.ann_file
+    assert cfg.to_dict() == own.to_dict()
+
+
+def test_each_row_has_a_config():
+    assert len(CONFIGS) == 4
+
+
+@pytest.mark.slow
+def test_trains_and_tests(mpii_data, tool, tmp_path, monkeypatch, capsys):
+    from ..test_run_configs import run
+
+    root = tmp_path / 'mpii'
+    shutil.copytree(str(mpii_data), str(root))
+    boxes = tmp_path / 'boxes.json'
+    # All people but the last have joints from 20 to 110.
+    boxes.write_text(json.dumps([box(i, 15, 12, 100, 103) for i in range(3)]))
+    for part in ('train', 'val'):
+        file = root / 'annotations' / f'mpii_{part}.json'
+        monkeypatch.setattr('sys.argv', ['tool', str(file), str(boxes)])
+        tool.main()
+        assert '3 with a detected box, 1 with' in capsys.readouterr().out
+    (path,) = (p for p in CONFIGS if 'hrnet-w32_fmse' in p.stem)
+    metrics = run(path, root, tmp_path / 'work_dir')
+    assert np.isfinite(metrics['PCK'])
