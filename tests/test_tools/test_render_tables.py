@@ -59,7 +59,7 @@ def test_render(table):
     assert cited.endswith('| none |')
     notes = [line for line in lines[10:] if line]
     assert notes == [
-        'NR: not published in available text.',
+        f'{tool.SOURCES} NR: not published in available text.',
         'In brackets: what training the config gave here.',
         '<sup>1</sup> Same note.',
         '<sup>2</sup> Not in MMPose.',

@@ -23,6 +23,9 @@ from _tables import (  # noqa: E402
 )
 
 READMES = ('README.md', 'README_zh-CN.md')
+SOURCES = (
+    "Source: P the paper's text, C its code, D derived from these, X as named."
+)
 MARK = re.compile(r'(<!-- (\S+) -->\n).*?(<!-- end -->)', re.DOTALL)
 MMPOSE = 'https://github.com/open-mmlab/mmpose/blob/v1.3.2/configs/'
 
@@ -90,8 +93,10 @@ def render(table: Table) -> str:
         f'`python tools/reproduce.py {table.id}`',
         grid(header, rows, range(words, words + len(table.metrics))),
     ]
+    legend = SOURCES
     if any('NR' in row for row in rows):
-        lines.append(f'NR: {NOT_PUBLISHED}.')
+        legend += f' NR: {NOT_PUBLISHED}.'
+    lines.append(legend)
     if any(row.results for row in table.rows):
         lines.append('In brackets: what training the config gave here.')
     lines += [f'<sup>{i}</sup> {text}' for i, text in enumerate(notes, 1)]
