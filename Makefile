@@ -4,10 +4,14 @@ LOSS ?= hmw
 # Extra arguments of pytest, as in `make test ARGS="-m 'not slow'"`.
 ARGS ?=
 
-.PHONY: demo test doctor lint venv clean
+.PHONY: demo demo-full test doctor lint venv clean
 
 demo: venv
 	$(VENV)/bin/python tools/misc/demo.py --loss $(LOSS)
+
+# With a detector that finds the people, and a clip.
+demo-full: venv
+	$(VENV)/bin/python tools/misc/demo.py --loss $(LOSS) --full
 
 # The tests' models are so small that threads mostly wait for each other, and on
 # a busy machine for seconds.

@@ -1,5 +1,7 @@
 """make demo: a short run of all its steps, and its bad input."""
 
+import json
+
 import cv2
 import pytest
 
@@ -23,8 +25,25 @@ def test_all_steps(run_tool, tmp_path, loss):
         assert str(work_dir / name) in result.stdout
     table = result.stdout[result.stdout.index('person boxes') :]
     assert 'annotated' in table
-    assert 'box file' in table
+    assert 'simulated' in table
     assert (work_dir / 'epoch_2.pth').exists()
+
+
+@pytest.mark.slow
+def test_the_whole_way(run_tool, tmp_path):
+    """With a detector, its boxes and a clip."""
+    result = run_tool(
+        'misc/demo.py',
+        *('--full', '--loss', 'mse', '--data', tmp_path / 'demo'),
+        *('--work-dir', tmp_path / 'work', '--epochs', 1),
+    )
+    boxes = tmp_path / 'work' / 'demo_detector' / 'boxes.json'
+    assert {box['category_id'] for box in json.loads(boxes.read_text())} == {1}
+    clip = cv2.VideoCapture(str(tmp_path / 'work/demo_mse/clip/cam04.mp4'))
+    assert clip.get(cv2.CAP_PROP_FRAME_COUNT) == 100
+    table = result.stdout[result.stdout.index('person boxes') :]
+    for kind in ('annotated', 'simulated', 'detected'):
+        assert kind in table
 
 
 def test_unknown_loss(run_tool, tmp_path):

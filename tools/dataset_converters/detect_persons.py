@@ -33,10 +33,6 @@ from typing import Any, Dict, List, Optional, Tuple
 import cv2
 import torch
 from mmcv.transforms import Compose
-from mmdet.models import BaseDetector
-from mmdet.registry import DATASETS, MODELS
-from mmdet.structures import DetDataSample
-from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import barrier, get_dist_info, init_dist, is_main_process
@@ -47,6 +43,14 @@ from mmengine.utils import ProgressBar
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch.utils.data import DataLoader, Dataset
+
+try:
+    from mmdet.models import BaseDetector
+    from mmdet.registry import DATASETS, MODELS
+    from mmdet.structures import DetDataSample
+    from mmdet.utils import get_test_pipeline_cfg
+except ModuleNotFoundError as error:
+    sys.exit(f'The detectors are those of MMDet: mim install mmdet ({error}).')
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 PERSON = dict(id=1, name='person')

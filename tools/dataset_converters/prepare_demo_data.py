@@ -189,7 +189,7 @@ def build(root: Path) -> None:
     coco = json.loads(ANNOTATIONS.read_text())
     # Frames between training and held-out part are in neither.
     coco['images'] = [i for i in coco['images'] if i['split']]
-    for folder in ('annotations', 'person_detection_results'):
+    for folder in ('annotations', 'clips', 'person_detection_results'):
         (root / folder).mkdir(parents=True)
     for split in ('train2017', 'val2017'):
         (root / split).mkdir()
@@ -200,6 +200,7 @@ def build(root: Path) -> None:
             images = [i for i in coco['images'] if i['clip'] == name]
             print(f'Extracting {len(images)} frames of {name}', flush=True)
             extract_frames(clip, images, root)
+            clip.replace(root / 'clips' / f'{name}{clip.suffix}')
 
     scale_down(coco)
     for split in ('train2017', 'val2017'):
