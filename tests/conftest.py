@@ -9,8 +9,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.visualization import Visualizer
 from mmpose.codecs import MSRAHeatmap
 from mmpose.utils import register_all_modules
+from mmpose.visualization import PoseLocalVisualizer
 from scipy.io import savemat
 
 from .generated import write_lsp, write_mpii_release
@@ -31,9 +34,26 @@ def load_tool(path):
     return module
 
 
+def call_tool(path, *args):
+    """Run a script of tools/ for a fixture, with all that it prints."""
+    subprocess.check_call([sys.executable, str(ROOT / 'tools' / path), *args])
+
+
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def fresh_globals():
+    """Each test begins with MMEngine's globals as a new process has them.
+
+    Otherwise its runner takes the visualizer of an earlier runner, and writes
+    into that one's folder.
+    """
+    yield
+    for manager in (MMLogger, MessageHub, Visualizer, PoseLocalVisualizer):
+        manager._instance_dict.clear()
 
 
 @pytest.fixture
@@ -146,9 +166,9 @@ def mpii_data(tmp_path_factory):
     )
     release = write_mpii_release(root)
     release = release.rename(root / 'annotations' / release.name)
-    converter = ROOT / 'tools/dataset_converters/mpii_test_to_json.py'
     out = root / 'annotations' / 'mpii_test.json'
-    subprocess.check_call([sys.executable, converter, release, '--out', out])
+    converter = 'dataset_converters/mpii_test_to_json.py'
+    call_tool(converter, release, '--out', out)
     return root
 
 
@@ -157,16 +177,11 @@ def lsp_data(tmp_path_factory):
     """Noise with people somewhere, in LSP's and LSP-extended's layouts."""
     root = tmp_path_factory.mktemp('lsp')
     write_lsp(root)
-    subprocess.check_call(
-        [
-            *(
-                sys.executable,
-                ROOT / 'tools/dataset_converters/lsp_to_coco.py',
-            ),
-            *('--lsp', root / 'lsp_dataset_original'),
-            *('--lspet', root / 'lspet_dataset'),
-            *('--out', root / 'annotations'),
-        ]
+    call_tool(
+        'dataset_converters/lsp_to_coco.py',
+        *('--lsp', root / 'lsp_dataset_original'),
+        *('--lspet', root / 'lspet_dataset'),
+        *('--out', root / 'annotations'),
     )
     return root
 

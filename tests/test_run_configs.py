@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from scipy.io import loadmat
 
-from .conftest import load_tool
+from .conftest import call_tool, load_tool
 from .test_configs import CONFIGS, NAME
 from .test_tables import ROWS, tables_module
 
@@ -19,7 +19,7 @@ DATA = {
 
 
 def run(path, root, work_dir, **changes):
-    """Train with the config, save, load and test; a batch of two each.
+    """Train with the config, validate, save and test; a batch of two each.
 
     Args:
         path (Path): The config. One that can only be tested is tested with
@@ -145,21 +145,11 @@ def test_on_generated_lsp(path, lsp_data, tmp_path):
 @pytest.fixture(scope='session')
 def real_lspet(shared_data, tmp_path_factory):
     """LSP-extended's 9000 pictures, of which the last 1000 test."""
-    import subprocess
-    import sys
-
-    from .conftest import ROOT
-
     out = tmp_path_factory.mktemp('lspet')
-    subprocess.check_call(
-        [
-            *(
-                sys.executable,
-                ROOT / 'tools/dataset_converters/lsp_to_coco.py',
-            ),
-            *('--lspet', shared_data / 'lspet'),
-            *('--val-from', '8001', '--out', out),
-        ]
+    call_tool(
+        'dataset_converters/lsp_to_coco.py',
+        *('--lspet', shared_data / 'lspet'),
+        *('--val-from', '8001', '--out', out),
     )
     return out
 

@@ -67,7 +67,7 @@ def rewind(folder: Path, checkpoint: Optional[Path]) -> None:
             if path.exists():
                 path.unlink()
         return
-    replace(last, lambda path: path.write_text(str(checkpoint)))
+    write_text(last, str(checkpoint))
     best = best_checkpoint(checkpoint)
     if best is not None and not zipfile.is_zipfile(best):
         # It is removed before the next best is written.
@@ -133,3 +133,8 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
     partial = path.with_name(f'{path.name}.partial')
     write(partial)
     os.replace(partial, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, in the way of :func:`replace`."""
+    replace(path, lambda partial: partial.write_text(text, encoding='utf-8'))

@@ -61,7 +61,7 @@ def run(script: str, *parts: str) -> None:
     without = argparse.Namespace(**{**vars(args), 'cfg_options': None})
     cfg = host.merge_args(Config.fromfile(args.config), without)
     args.cfg_options = move_data(cfg, args.cfg_options or {})
-    cfg = host.merge_args(Config.fromfile(args.config), args)
+    cfg.merge_from_dict(args.cfg_options)
     for name, path in _data_files({part: cfg.get(part) for part in parts}):
         if not osp.exists(path):
             sys.exit(_missing(name, path))

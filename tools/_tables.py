@@ -10,7 +10,6 @@ import mmpose
 
 ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
 NOT_PUBLISHED = 'not published in available text'
-SIZES = ('Params (M)', 'GFLOPs')
 
 # Column of a table -> key of the metric and factor to percent.
 RESULT_KEYS = {

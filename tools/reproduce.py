@@ -41,23 +41,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from inspect import signature
 from pathlib import Path
-from typing import (
-    IO,
-    Any,
-    Dict,
-    Iterable,
-    Iterator,
-    List,
-    Optional,
-    Tuple,
-)
+from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import _tables
 from _checkpoints import (
     checkpoint_to_resume,
     checkpoint_to_test,
-    replace,
     rewind,
+    write_text,
 )
 from _mmpose import last_line, move_data
 from analysis_tools import report
@@ -666,8 +657,7 @@ def versions() -> Dict[str, str]:
 
 
 def write_json(path: Path, content: Dict[str, Any]) -> None:
-    text = json.dumps(content, indent=2)
-    replace(path, lambda partial: partial.write_text(text))
+    write_text(path, json.dumps(content, indent=2))
 
 
 if __name__ == '__main__':

@@ -1,40 +1,17 @@
 """LSP from the original layout through MMPose's pipeline to the metric."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from mmpose.registry import DATASETS, METRICS
 
 from mmpose_lossplus.datasets import LspDataset
 
-from ..conftest import ROOT
-from ..generated import write_lsp
 
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp('lsp')
-    write_lsp(root)
-    subprocess.check_call(
-        [
-            sys.executable,
-            str(ROOT / 'tools/dataset_converters/lsp_to_coco.py'),
-            *('--lsp', str(root / 'lsp_dataset_original')),
-            *('--lspet', str(root / 'lspet_dataset')),
-            *('--out', str(root / 'annotations')),
-        ],
-        stdout=subprocess.DEVNULL,
-    )
-    return root
-
-
-def build(data, split, pipeline=(), **kwargs):
+def build(lsp_data, split, pipeline=(), **kwargs):
     return DATASETS.build(
         dict(
             type='LspDataset',
-            data_root=str(data),
+            data_root=str(lsp_data),
             ann_file=f'annotations/lsp_{split}.json',
             data_prefix=dict(img=''),
             pipeline=list(pipeline),
@@ -59,7 +36,7 @@ def test_meta_is_symmetric():
     }
 
 
-def test_visibility_reaches_the_loss(data):
+def test_visibility_reaches_the_loss(lsp_data):
     """Occluded joints of LSP are learnt, joints without label are not."""
     weights = {}
     pipeline = [
@@ -77,7 +54,7 @@ def test_visibility_reaches_the_loss(data):
         ),
         dict(type='PackPoseInputs'),
     ]
-    for sample in build(data, 'train', pipeline):
+    for sample in build(lsp_data, 'train', pipeline):
         sample = sample['data_samples']
         weights[sample.img_path.rsplit('/', 2)[0][-5:], sample.img_id] = (
             sample.gt_instance_labels.keypoint_weights[0].numpy()
@@ -97,14 +74,14 @@ def test_visibility_reaches_the_loss(data):
     ]
 
 
-def test_chain_ends_in_the_metric(data):
+def test_chain_ends_in_the_metric(lsp_data):
     pipeline = [
         dict(type='LoadImage'),
         dict(type='GetBBoxCenterScale'),
         dict(type='TopdownAffine', input_size=(64, 64)),
         dict(type='PackPoseInputs'),
     ]
-    dataset = build(data, 'test', pipeline, test_mode=True)
+    dataset = build(lsp_data, 'test', pipeline, test_mode=True)
     metric = METRICS.build(dict(type='LspPCKAccuracy'))
     metric.dataset_meta = dataset.metainfo
     for item in dataset:

@@ -81,19 +81,19 @@ def test_fills_the_marked_places_only(table, tmp_path):
         'Before\n<!-- amse/table9 -->\nold\n<!-- end -->\nAfter\n'
     )
     tables = {table.id: table}
-    text = tool.rendered(readme, tables)
+    text = tool.rendered(readme.read_text(), readme, tables)
     assert text.startswith('Before\n<!-- amse/table9 -->\nA table')
     assert text.endswith('For all rows.\n<!-- end -->\nAfter\n')
     assert 'old' not in text
     readme.write_text(text)
-    assert tool.rendered(readme, tables) == text
+    assert tool.rendered(readme.read_text(), readme, tables) == text
 
 
 def test_unknown_place(table, tmp_path):
     readme = tmp_path / 'README.md'
     readme.write_text('<!-- amse/table8 -->\n<!-- end -->\n')
     with pytest.raises(ValueError, match='place for amse/table8, but no'):
-        tool.rendered(readme, {table.id: table})
+        tool.rendered(readme.read_text(), readme, {table.id: table})
 
 
 def test_check_finds_a_number_changed_by_hand(

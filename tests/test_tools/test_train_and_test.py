@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import ROOT
+from ..conftest import ROOT, call_tool
 from ..test_configs import CONFIGS
 
 # One of each paper; tests/test_run_configs.py runs them all.
@@ -33,25 +33,15 @@ def options(cfg_data, root, **more):
         'default_hooks.logger.interval': 1,
         'model.backbone.init_cfg': None,
         'env_cfg.dist_cfg.backend': 'gloo',
-        'train_dataloader.dataset.indices': 4,
+        'data_root': root,
         'train_dataloader.batch_size': 2,
     }
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         result[f'{loader}.num_workers'] = 0
         result[f'{loader}.persistent_workers'] = False
-        result[f'{loader}.dataset.data_root'] = f'{root}/'
-        if loader == 'train_dataloader':
-            continue
         result[f'{loader}.dataset.indices'] = 4
-        if cfg_data == 'mpii':
-            heads = f'{root}/annotations/mpii_gt_val.mat'
-            result[f'{loader}.dataset.headbox_file'] = heads
-        else:
+        if cfg_data == 'coco' and loader != 'train_dataloader':
             result[f'{loader}.dataset.bbox_file'] = None
-    if cfg_data == 'coco':
-        file = f'{root}/annotations/person_keypoints_val2017.json'
-        result['val_evaluator.ann_file'] = file
-        result['test_evaluator.ann_file'] = file
     return [f'{key}={value}' for key, value in {**result, **more}.items()]
 
 
@@ -117,12 +107,8 @@ def test_on_generated_mpii(config, run_tool, mpii_data, tmp_path):
 
 @pytest.fixture(scope='module')
 def demo_data(tmp_path_factory):
-    import subprocess
-    import sys
-
     root = tmp_path_factory.mktemp('data') / 'demo'
-    tool = ROOT / 'tools' / 'dataset_converters' / 'prepare_demo_data.py'
-    subprocess.check_call([sys.executable, str(tool), '--out', str(root)])
+    call_tool('dataset_converters/prepare_demo_data.py', '--out', root)
     return root
 
 

@@ -4,7 +4,6 @@ import argparse
 import csv
 import io
 import json
-import os
 import sys
 from pathlib import Path
 from statistics import mean, stdev
@@ -17,6 +16,7 @@ from rich.text import Text
 
 # The tables are read by a module in tools/.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from _checkpoints import write_text  # noqa: E402
 from _tables import (  # noqa: E402
     NOT_PUBLISHED,
     Row,
@@ -99,9 +99,11 @@ def write(
     out = out or work_dir / table.id
     out.mkdir(parents=True, exist_ok=True)
     markdown = as_markdown(table, remarks, lines, runs, details)
-    save(out / 'report.md', markdown)
-    save(out / 'report.csv', as_csv(table, records))
-    for name in ('report.md', 'report.csv'):
+    for name, text in (
+        ('report.md', markdown),
+        ('report.csv', as_csv(table, records)),
+    ):
+        write_text(out / name, text)
         console.print(f'Wrote {out / name}', soft_wrap=True)
 
 
@@ -340,12 +342,6 @@ def as_csv(table: Table, records: Dict[str, List[Record]]) -> str:
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue()
-
-
-def save(path: Path, text: str) -> None:
-    partial = path.with_name(f'{path.name}.partial')
-    partial.write_text(text, encoding='utf-8')
-    os.replace(partial, path)
 
 
 if __name__ == '__main__':

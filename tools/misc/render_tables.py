@@ -131,8 +131,8 @@ def anchor(table: Table) -> str:
     return table.id.replace('/', '')
 
 
-def rendered(path: str, tables: Dict[str, Table]) -> str:
-    """Text of a README with all of its tables as they should be."""
+def rendered(text: str, path: str, tables: Dict[str, Table]) -> str:
+    """Text of the README at a path, with its tables as they should be."""
 
     def fill(match: 're.Match') -> str:
         name = match[2]
@@ -144,8 +144,7 @@ def rendered(path: str, tables: Dict[str, Table]) -> str:
         body = summary(tables) if name == 'summary' else render(tables[name])
         return f'{match[1]}{body}\n{match[3]}'
 
-    with open(path, encoding='utf-8') as file:
-        return MARK.sub(fill, file.read())
+    return MARK.sub(fill, text)
 
 
 def main() -> None:
@@ -162,9 +161,9 @@ def main() -> None:
     differ = []
     for path in paths:
         full = osp.join(ROOT, path)
-        text = rendered(full, tables)
         with open(full, encoding='utf-8') as file:
             old = file.read()
+        text = rendered(old, full, tables)
         if text == old:
             continue
         differ.append(path)
