@@ -26,11 +26,15 @@ register_all_modules()
 
 def load_tool(path):
     """Import a script of tools/ without running it."""
-    spec = importlib.util.spec_from_file_location(
-        Path(path).stem, ROOT / 'tools' / path
-    )
+    path = ROOT / 'tools' / path
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    # Python finds what a script imports beside it.
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
     return module
 
 

@@ -27,9 +27,9 @@ from typing import (
 import cv2
 import numpy as np
 import torch
+from _checkpoints import Misfit, load_weights
 from mmengine import ProgressBar
 from mmengine.config import Config
-from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from mmengine.structures import InstanceData, PixelData
 from mmpose.apis import Pose2DInferencer
 from mmpose.codecs import MegviiHeatmap, MSRAHeatmap, UDPHeatmap
@@ -50,10 +50,6 @@ FPS = 25  # of a video that does not say
 Numbered = Tuple[int, str, Optional[np.ndarray]]
 
 
-class Misfit(RuntimeError):
-    """A checkpoint is not one of the model."""
-
-
 class NoPerson(LookupError):
     """A detector has no class ``person``."""
 
@@ -69,12 +65,7 @@ class StrictWeights:
     """
 
     def _load_weights_to_model(self, model, checkpoint, cfg) -> None:
-        try:
-            _load_checkpoint_to_model(model, checkpoint, strict=True)
-        except RuntimeError as error:
-            _, *problems = filter(None, str(error).split('\n'))
-            first = textwrap.shorten(problems[0], 120, placeholder=' ...')
-            raise Misfit(f'its weights do not fit ({first})') from error
+        load_weights(model, checkpoint)
         super()._load_weights_to_model(model, checkpoint, cfg)
 
 
@@ -425,6 +416,8 @@ def load(inferencer: type, config: str, cfg: Config, weights: str, *args):
         sys.exit(f'The checkpoint {weights} does not exist.')
     try:
         return inferencer(cfg, weights, *args)
+    except (Misfit, NoPerson) as error:
+        sys.exit(f'The checkpoint {weights} does not fit {config}: {error}.')
     except Exception as error:  # a checkpoint may hold and raise anything
         sys.exit(
             f'The checkpoint {weights} cannot be used with {config}: '
@@ -433,10 +426,8 @@ def load(inferencer: type, config: str, cfg: Config, weights: str, *args):
 
 
 def _summary(error: Exception) -> str:
-    """The first line of an error, with its kind if that is not our own."""
+    """The first line of an error, with its kind."""
     line = str(error).strip().split('\n')[0].rstrip('.')
-    if isinstance(error, (Misfit, NoPerson)):
-        return line
     return f'{type(error).__name__} {line}'.strip()
 
 

@@ -512,7 +512,7 @@ def edited(tmp_path, text):
             lambda p: dict(
                 config=edited(p, 'model = dict(bbox_head=dict(num_classes=2))')
             ),
-            r'is not of the model of .*: size mismatch for bbox_head',
+            r'does not fit .*edited\.py: size mismatch for bbox_head',
         ),
         (
             lambda p: dict(
@@ -523,7 +523,7 @@ def edited(tmp_path, text):
                     'neck=dict(in_channels=[128, 256, 512]))',
                 )
             ),
-            r'is not of the model of .*edited\.py: ',
+            r'does not fit .*edited\.py: size mismatch for neck',
         ),
         (lambda p: dict(checkpoint='no.pth'), 'checkpoint no.pth does not'),
         (

@@ -458,14 +458,14 @@ def test_bad_models(infer, pose, det, tmp_path):
         ((broken, pose[1]), 'broken.py cannot be read: SyntaxError'),
         ((empty, pose[1]), 'empty.py has no model'),
         ((pose[0], garbage), 'garbage.pth cannot be used with'),
-        ((deeper, pose[1]), 'weights do not fit (missing keys'),
-        ((pose[0], det[1]), 'weights do not fit (unexpected key'),
+        ((deeper, pose[1]), f'fit {deeper}: it lacks'),
+        ((pose[0], det[1]), f'fit {pose[0]}: it lacks'),
         (det, 'is not of a top-down pose model'),
     ):
         ends_with(infer, tmp_path, message, source, pose=models)
     # The fitting part of a deeper model would be taken for the whole.
     deep = write_model(tmp_path, 'deeper', deeper.read_text())
-    message = 'weights do not fit (unexpected key'
+    message = f'fit {pose[0]}: it has'
     models = (pose[0], deep[1])
     ends_with(infer, tmp_path, message, source, pose=models)
 
@@ -475,7 +475,7 @@ def test_bad_models(infer, pose, det, tmp_path):
     for models, message in (
         (('none.py', det[1]), 'config none.py does not exist'),
         ((det[0], 'none.pth'), 'checkpoint none.pth does not exist'),
-        ((det[0], pose[1]), 'weights do not fit (unexpected key'),
+        ((det[0], pose[1]), f'fit {det[0]}: it lacks'),
         (pose, 'is not of a detector'),
         ((det[0], tmp_path / 'cats.pth'), 'no class "person" but cat, dog'),
     ):
@@ -541,7 +541,7 @@ def test_as_a_user(run_tool, pose, det, tmp_path):
     result = run_tool('infer.py', tmp_path / 'a.png', *swapped, check=False)
     assert result.returncode == 1
     assert 'Traceback' not in result.stdout
-    assert 'weights do not fit' in result.stdout.strip().split('\n')[-1]
+    assert 'does not fit' in result.stdout.strip().split('\n')[-1]
     assert not (tmp_path / 'out').exists()
     result = run_tool('infer.py', tmp_path / 'a.png', *args, '--det', *det)
     assert (tmp_path / 'out' / 'a.png').exists()

@@ -147,6 +147,7 @@ def test_layout_and_content(tool, monkeypatch, tmp_path):
         'README.md',
         'annotations/person_keypoints_train2017.json',
         'annotations/person_keypoints_val2017.json',
+        'clips/clip.avi',
         'fingerprint',
         f'person_detection_results/{tool.BOX_FILE}',
         'train2017/clip_0.jpg',
@@ -233,7 +234,7 @@ def test_cut_off_leaves_nothing_half_written(tool, monkeypatch, tmp_path):
     (tmp_path / 'demo.partial' / 'train2017').mkdir(parents=True)
     run(tool, monkeypatch, tmp_path / 'demo')
     assert not (tmp_path / 'demo.partial').exists()
-    assert len(files(tmp_path / 'demo')) == 8
+    assert len(files(tmp_path / 'demo')) == 9
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tool, monkeypatch, tmp_path):

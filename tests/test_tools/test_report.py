@@ -5,14 +5,13 @@ import json
 
 import pytest
 
-from ..conftest import ROOT, load_tool
+from ..conftest import load_tool
 
 METRICS = ['AP', 'AR']
 
 
 @pytest.fixture
-def report(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+def report():
     return load_tool('analysis_tools/report.py')
 
 

@@ -55,8 +55,7 @@ print('test.py has finished.')
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+def tool():
     terminated = signal.getsignal(signal.SIGTERM)
     yield load_tool('reproduce.py')
     signal.signal(signal.SIGTERM, terminated)

@@ -52,6 +52,10 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f'The detectors are those of MMDet: mim install mmdet ({error}).')
 
+# What tools share is in tools/.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from _checkpoints import Misfit, load_weights, write_text  # noqa: E402
+
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 PERSON = dict(id=1, name='person')
 # A detector's own limit, for which all classes compete, is lifted to this.
@@ -267,37 +271,19 @@ def build_detector(
         loaded = CheckpointLoader.load_checkpoint(
             checkpoint, map_location='cpu', logger='silent'
         )
-        weights = loaded.get('state_dict', loaded)
-        result = model.load_state_dict(weights, strict=False)
+        load_weights(model, loaded)
     except FileNotFoundError:
         raise ValueError(
             f'The checkpoint {checkpoint} does not exist.'
         ) from None
-    except RuntimeError as error:
-        # PyTorch's own words for weights of another shape.
-        reason = next(
-            (s.strip() for s in str(error).splitlines() if 'size mis' in s),
-            in_one_line(error),
-        )
+    except Misfit as error:
         raise ValueError(
-            f'The checkpoint {checkpoint} is not of the model of {name}: '
-            f'{reason.rstrip(".")}.'
+            f'The checkpoint {checkpoint} does not fit {name}: {error}.'
         ) from None
     except Exception as error:  # what unpickling something else raises
         raise ValueError(
             f'{checkpoint} is not a checkpoint: {in_one_line(error)}.'
         ) from None
-    missing = [
-        key
-        for key in result.missing_keys
-        if not key.endswith('num_batches_tracked')
-    ]
-    if missing:
-        raise ValueError(
-            f'The checkpoint {checkpoint} is not of the model of {name}: it '
-            f'lacks {len(missing)} of its {len(model.state_dict())} weights, '
-            f'such as {missing[0]}.'
-        )
     meta = loaded.get('meta', {})
     meta = {**meta, **meta.get('dataset_meta', {})}
     classes = meta.get('classes', meta.get('CLASSES'))
@@ -482,13 +468,6 @@ def detect(
         print()
 
 
-def write_json(path: Path, content) -> None:
-    """Write a file that is whole or not there."""
-    temporary = path.with_name(f'{path.name}.tmp')
-    temporary.write_text(json.dumps(content))
-    os.replace(temporary, path)
-
-
 def evaluate(coco: dict, boxes: List[dict]) -> str:
     """Person AP of boxes by pycocotools, crowds ignored.
 
@@ -614,9 +593,11 @@ def finish(
             for image, entry in found
         ]
         beside = out.with_suffix('.images.json')
-        write_json(beside, dict(images=listed, categories=[PERSON]))
+        write_text(
+            beside, json.dumps(dict(images=listed, categories=[PERSON]))
+        )
         print(f'{beside}: the {len(listed)} images')
-    write_json(out, boxes)
+    write_text(out, json.dumps(boxes))
     for partial in partial_files(out):
         partial.unlink()
 
