@@ -1,22 +1,47 @@
 import warnings
-from typing import Optional
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple
 
 import torch
 from mmpose.models.losses import KeypointMSELoss
 from torch import Tensor
 
+from .functional import by_autograd
+from .fused import LossAndGrad, fused_mean
 
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+try:
+    from torch.compiler import is_compiling  # torch >= 2.3
+except ImportError:
+    try:
+        from torch._utils import is_compiling
+    except ImportError:  # torch < 2.0
+
+        def is_compiling() -> bool:
+            return False
+
+
+def _at_least_float32(*maps: Tensor) -> List[Tensor]:
+    double = any(x.dtype == torch.float64 for x in maps)
+    return [x.to(torch.float64 if double else torch.float32) for x in maps]
+
+
+def _without_autocast(device_type: str) -> ContextManager:
+    try:
+        return torch.autocast(device_type, enabled=False)
+    except RuntimeError:  # a device that has none
+        return nullcontext()
 
 
 class HeatmapLoss(KeypointMSELoss):
     """Weights, masks and averages the loss of each pixel.
 
-    A loss is a subclass with one method, :meth:`loss_map`. Weights and masks
-    go through MMPose's own code and the mean is over all pixels, masked ones
-    too, so a subclass is weighted exactly as the MSE baseline. The loss is
-    computed in float32 or wider, whatever the precision of its inputs.
+    A loss is a subclass with one method, :meth:`loss_map`, or with
+    :meth:`equation`, which trains faster. Weights and masks go through
+    MMPose's own code and the mean is over all pixels, masked ones too, so a
+    subclass is weighted exactly as the MSE baseline. The loss is computed in
+    float32 or wider, whatever the precision of its inputs, and can be
+    differentiated once.
 
     Args:
         use_target_weight (bool): Whether to apply ``target_weights``. Unlike
@@ -39,9 +64,14 @@ class HeatmapLoss(KeypointMSELoss):
     ) -> None:
         super().__init__(use_target_weight, skip_empty_channel, loss_weight)
 
+    def equation(self) -> Tuple[Callable[..., Tensor], Dict[str, Any]]:
+        """The function of :mod:`.functional` and its hyper-parameters."""
+        raise NotImplementedError
+
     def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
         """Loss of each pixel; arguments and result are (B, K, H, W)."""
-        raise NotImplementedError
+        function, parameters = self.equation()
+        return function(output, target, **parameters)
 
     def forward(
         self,
@@ -73,16 +103,54 @@ class HeatmapLoss(KeypointMSELoss):
         self._check_inputs(output, target, target_weights, mask)
         if target_weights is not None and target_weights.ndim == 3:
             target_weights = target_weights.squeeze(-1)
-        mask = self._get_mask(target, target_weights, mask)
+        factor = self._get_mask(target, target_weights, None)
+        if mask is None or factor is None:
+            mask = factor if mask is None else mask
+        else:
+            mask = mask * factor
 
-        # Autocast lowers no operation of a loss map, so widening the inputs
-        # is enough to compute all of it in float32.
-        loss = self.loss_map(
-            _at_least_float32(output), _at_least_float32(target)
-        )
+        output, target = _at_least_float32(output, target)
+        if is_compiling():
+            # A compiler fuses the equation by itself.
+            return self._mean(output, target, mask) * self.loss_weight
+        with _without_autocast(output.device.type):
+            loss_and_grad = self._loss_and_grad(output, target, mask)
+            if loss_and_grad is None:
+                mean = self._mean(output, target, mask)
+            else:
+                mean = fused_mean(output, target, mask, loss_and_grad)
+            return mean * self.loss_weight
+
+    def _mean(
+        self, output: Tensor, target: Tensor, mask: Optional[Tensor]
+    ) -> Tensor:
+        loss = self.loss_map(output, target)
         if mask is not None:
             loss = loss * mask
-        return loss.mean() * self.loss_weight
+        # The mean of nothing is NaN. Not numel(), for which a compiler would
+        # make a graph per batch size.
+        return loss.mean() if loss.shape[0] > 0 else loss.sum()
+
+    def _loss_and_grad(
+        self, output: Tensor, target: Tensor, mask: Optional[Tensor]
+    ) -> Optional[LossAndGrad]:
+        """What :func:`fused_mean` needs, None where autograd is needed."""
+        needed = torch.is_grad_enabled() and output.requires_grad
+        constant = not any(
+            x is not None and x.requires_grad for x in (target, mask)
+        )
+        if not needed or not constant or not output.numel():
+            return None
+        if type(self).loss_map is not HeatmapLoss.loss_map:
+            return None  # somebody's own, which the equation does not know
+        function, parameters = self.equation()
+        # Somebody's function may look at the whole batch.
+        if any(callable(value) for value in parameters.values()):
+            return None
+        loss_and_grad = getattr(function, 'loss_and_grad', None)
+        if loss_and_grad is None:
+            loss_and_grad = partial(by_autograd, function)
+        return partial(loss_and_grad, **parameters)
 
     def _check_inputs(
         self,
@@ -125,6 +193,8 @@ class HeatmapLoss(KeypointMSELoss):
                 f'for a target of {tuple(target.shape)}, '
                 f'got {tuple(mask.shape)}.'
             )
+        if is_compiling():
+            return  # a compiler knows no marks on tensors
         if not self.takes_logits and getattr(output, 'is_logits', False):
             raise ValueError(
                 f'{name} compares heatmaps, but the final layer is '
@@ -137,7 +207,8 @@ class LogitHeatmapLoss(HeatmapLoss):
     """A :class:`HeatmapLoss` on logits, for losses of the BCE type.
 
     The target must lie in [0, 1], which is checked on the first batch that
-    has a visible keypoint: a check of every batch would stall a GPU.
+    has a visible keypoint: a check of every batch would stall a GPU. A model
+    under ``torch.compile`` is not checked, it would break the graph.
     """
 
     takes_logits = True
@@ -154,7 +225,7 @@ class LogitHeatmapLoss(HeatmapLoss):
         mask: Optional[Tensor],
     ) -> None:
         super()._check_inputs(output, target, target_weights, mask)
-        if self._first_batch_checked or target.numel() == 0:
+        if self._first_batch_checked or is_compiling() or not target.numel():
             return
         name = type(self).__name__
         low, high = (x.item() for x in target.float().aminmax())

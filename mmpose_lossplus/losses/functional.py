@@ -3,9 +3,14 @@
 Every function takes the predicted and the target heatmaps, both of shape
 (B, K, H, W), and returns the loss of each pixel in that shape: no weights, no
 reduction, no state. S is the output, G the target.
+
+An attribute ``loss_and_grad`` is a function of the same arguments that returns
+the loss and its derivative by S together, which have intermediate results in
+common. It takes maps (N, H * W) of N keypoints.
 """
 
-from typing import Callable, Optional, Union
+from functools import wraps
+from typing import Any, Callable, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +31,60 @@ WEIGHT_FNS = {
     'exp': torch.exp,
 }
 
+# Weight w and residual r of a squared error w r^2. The weight is constant in
+# back-propagation, the residual grows with S at slope 1 wherever it is not 0.
+# A tensor alone is a summand of any other kind.
+Term = Union[Tuple[Union[float, Tensor], Tensor], Tensor]
+
+
+def sum_of_squares(
+    terms: Callable[..., Sequence[Term]],
+) -> Callable[..., Tensor]:
+    """Make an equation of its terms: the loss is the sum of w r^2.
+
+    Args:
+        terms (Callable): Takes maps and hyper-parameters, and returns the
+            terms of each pixel.
+
+    Returns:
+        Callable: Takes the same and returns the loss of each pixel; see the
+        top of this file for its attribute ``loss_and_grad``.
+    """
+
+    @wraps(terms)
+    def equation(*args: Any, **kwargs: Any) -> Tensor:
+        return sum(
+            term if isinstance(term, Tensor) else term[0] * term[1] ** 2
+            for term in terms(*args, **kwargs)
+        )
+
+    def loss_and_grad(*args: Any, **kwargs: Any) -> Tuple[Tensor, Tensor]:
+        first, *others = terms(*args, **kwargs)
+        if any(isinstance(term, Tensor) for term in others):
+            return by_autograd(equation, *args, **kwargs)
+        weight, residual = first
+        half_grad = weight * residual
+        loss = half_grad * residual
+        for weight, residual in others:
+            weighted = weight * residual
+            loss.addcmul_(weighted, residual)
+            half_grad += weighted
+        return loss, half_grad.mul_(2)
+
+    equation.loss_and_grad = loss_and_grad
+    return equation
+
+
+def by_autograd(
+    equation: Callable[..., Tensor], output: Tensor, *args: Any, **kwargs: Any
+) -> Tuple[Tensor, Tensor]:
+    """Loss of each pixel and its derivative, of any equation."""
+    with torch.enable_grad():
+        output = output.detach().requires_grad_()
+        loss = equation(output, *args, **kwargs)
+    (grad,) = torch.autograd.grad(loss, output, torch.ones_like(loss))
+    return loss.detach(), grad
+
 
 def get_weight_fn(
     weight_fn: Optional[Union[str, Callable[[Tensor], Tensor]]],
@@ -45,11 +104,14 @@ def get_weight_fn(
     return WEIGHT_FNS[weight_fn]
 
 
+@sum_of_squares
 def amse(
     output: Tensor,
     target: Tensor,
     beta: float = 0.01,
-    reference: Optional[Union[Tensor, float]] = None,
+    reference: Optional[
+        Union[Tensor, float, Callable[[Tensor, Tensor], Tensor]]
+    ] = None,
     form: str = 'quadratic',
 ) -> Tensor:
     r"""Asymmetric MSE: over-prediction costs more than under-prediction.
@@ -84,9 +146,10 @@ def amse(
         output (Tensor): S, shape (B, K, H, W).
         target (Tensor): G, shape (B, K, H, W).
         beta (float): Weight of the penalty. Defaults to 0.01.
-        reference (Tensor | float, optional): W, a number or a tensor that
-            broadcasts to (B, K, H, W); it is detached. ``None`` takes the
-            form's own. Defaults to ``None``.
+        reference (Tensor | float | Callable, optional): W, a number, a tensor
+            that broadcasts to (B, K, H, W), or a function of output and
+            target that returns one; it is detached. ``None`` takes the form's
+            own. Defaults to ``None``.
         form (str): One of :data:`AMSE_FORMS`. Defaults to 'quadratic'.
 
     Returns:
@@ -102,25 +165,27 @@ def amse(
             reference = (output - target).abs()
         else:
             reference = target
+    elif callable(reference):
+        reference = reference(output, target)
     if isinstance(reference, Tensor):
         reference = reference.detach()
 
-    squared_error = (output - target) ** 2
+    error = output - target
     if form == 'quadratic':
-        return squared_error + beta * F.relu(output - reference) ** 2
+        return (1, error), (beta, F.relu(output - reference))
     if form == 'difference_of_squares':
-        return squared_error + beta * F.relu(
-            F.relu(output) ** 2 - reference**2
-        )
+        excess = F.relu(output) ** 2 - reference**2
+        return (1, error), beta * F.relu(excess)
     if form == 'linear':
-        return squared_error + beta * F.relu(output - reference)
+        return (1, error), beta * F.relu(output - reference)
     if form == 'prediction_weighted':
-        return (1 + beta * reference) * squared_error
+        return ((1 + beta * reference, error),)
     if form == 'error_weighted':
-        return squared_error + beta * reference * output**2
+        return (1, error), (beta * reference, output)
     raise ValueError(f'form must be one of {AMSE_FORMS}, got {form!r}.')
 
 
+@sum_of_squares
 def rmse(output: Tensor, target: Tensor, beta: float = 0.01) -> Tensor:
     r"""Regularized MSE (*not* root mean square): (S - G)^2 + beta S^2.
 
@@ -137,9 +202,10 @@ def rmse(output: Tensor, target: Tensor, beta: float = 0.01) -> Tensor:
     Returns:
         Tensor: Loss of each pixel, shape (B, K, H, W).
     """
-    return (output - target) ** 2 + beta * output**2
+    return (1, output - target), (beta, output)
 
 
+@sum_of_squares
 def fmse(
     output: Tensor,
     target: Tensor,
@@ -167,9 +233,10 @@ def fmse(
     Returns:
         Tensor: Loss of each pixel, shape (B, K, H, W).
     """
-    return (target + delta) ** gamma * (output - target) ** 2
+    return (((target + delta) ** gamma, output - target),)
 
 
+@sum_of_squares
 def heatmap_weighting_mse(
     output: Tensor,
     target: Tensor,
@@ -197,11 +264,9 @@ def heatmap_weighting_mse(
     Raises:
         ValueError: If ``weight_fn`` is an unknown name.
     """
-    squared_error = (output - target) ** 2
     weight_fn = get_weight_fn(weight_fn)
-    if weight_fn is None:
-        return squared_error
-    return (weight_fn(target) + 1) * squared_error
+    weight = 1 if weight_fn is None else weight_fn(target) + 1
+    return ((weight, output - target),)
 
 
 def anchor_loss(
@@ -254,6 +319,42 @@ def anchor_loss(
     base = (1 + q - anchor).clamp(min=torch.finfo(q.dtype).tiny)
     modulated = (target <= background_threshold) & (peak >= 0)
     return torch.where(modulated, base**gamma, 1.0) * bce
+
+
+def _anchor_loss_and_grad(
+    output: Tensor,
+    target: Tensor,
+    gamma: float = 2.0,
+    slack: float = 0.05,
+    anchor_threshold: float = 0.5,
+    background_threshold: float = 0.0,
+) -> Tuple[Tensor, Tensor]:
+    """:func:`anchor_loss` and its derivative, with q' = q (1 - q)::
+
+    m (q - G) + gamma (1 + q - q*)^(gamma - 1) q' BCE   on background
+    q - G                                               elsewhere
+    """
+    # Above its threshold softplus returns its argument, exactly in float64
+    # from 37 on.
+    bce = F.softplus(output, threshold=50).addcmul_(output, target, value=-1)
+    q = output.sigmoid()
+    peak = q.masked_fill(target <= anchor_threshold, -1)
+    peak = peak.amax(dim=-1, keepdim=True)
+    anchor = (peak - slack).clamp(min=0)
+    modulated = (target <= background_threshold).to(q.dtype)
+    modulated *= peak >= 0
+    # With q - q* = 0 the modulator is 1.
+    base = (q - anchor).mul_(modulated).add_(1)
+    if slack == 0:
+        base.clamp_(min=torch.finfo(q.dtype).tiny)
+    m = base**gamma
+    loss = m * bce
+    growth = torch.addcmul(q, q, q, value=-1).mul_(bce).mul_(modulated)
+    growth.mul_(base.pow_(gamma - 1))
+    return loss, q.sub_(target).mul_(m).add_(growth, alpha=gamma)
+
+
+anchor_loss.loss_and_grad = _anchor_loss_and_grad
 
 
 def heatmap_focal_loss(

@@ -1,4 +1,5 @@
-from typing import Callable, Optional, Union
+import math
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 from mmpose.registry import MODELS
 from torch import Tensor
@@ -6,12 +7,20 @@ from torch import Tensor
 from . import functional as F
 from .base import HeatmapLoss, LogitHeatmapLoss
 
+# The modulator is at most 2^gamma, and its product with the cross entropy must
+# be one of float32's numbers.
+MAX_GAMMA = 64
+
+Equation = Tuple[Callable[..., Tensor], Dict[str, Any]]
+
 
 def _check_non_negative(**values: float) -> None:
     for name, value in values.items():
         # Written so that NaN fails too.
-        if not value >= 0:
-            raise ValueError(f'{name} must be non-negative, got {value}.')
+        if not 0 <= value < math.inf:
+            raise ValueError(
+                f'{name} must be non-negative and finite, got {value}.'
+            )
 
 
 @MODELS.register_module()
@@ -62,11 +71,10 @@ class AsymmetricMSELoss(HeatmapLoss):
         self.form = form
         self.reference = reference
 
-    def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
-        reference = self.reference
-        if callable(reference):
-            reference = reference(output, target)
-        return F.amse(output, target, self.beta, reference, self.form)
+    def equation(self) -> Equation:
+        return F.amse, dict(
+            beta=self.beta, reference=self.reference, form=self.form
+        )
 
 
 @MODELS.register_module()
@@ -89,8 +97,8 @@ class RegularizedMSELoss(HeatmapLoss):
         _check_non_negative(beta=beta)
         self.beta = beta
 
-    def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
-        return F.rmse(output, target, self.beta)
+    def equation(self) -> Equation:
+        return F.rmse, dict(beta=self.beta)
 
 
 @MODELS.register_module()
@@ -120,8 +128,8 @@ class FocusedMSELoss(HeatmapLoss):
         self.gamma = gamma
         self.delta = delta
 
-    def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
-        return F.fmse(output, target, self.gamma, self.delta)
+    def equation(self) -> Equation:
+        return F.fmse, dict(gamma=self.gamma, delta=self.delta)
 
 
 @MODELS.register_module()
@@ -150,10 +158,11 @@ class HeatmapWeightingMSELoss(HeatmapLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.weight_fn = F.get_weight_fn(weight_fn)
+        F.get_weight_fn(weight_fn)
+        self.weight_fn = weight_fn
 
-    def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
-        return F.heatmap_weighting_mse(output, target, self.weight_fn)
+    def equation(self) -> Equation:
+        return F.heatmap_weighting_mse, dict(weight_fn=self.weight_fn)
 
 
 @MODELS.register_module()
@@ -176,7 +185,7 @@ class AnchorLoss(LogitHeatmapLoss):
         **kwargs: See :class:`LogitHeatmapLoss`.
 
     Raises:
-        ValueError: If a parameter is negative or
+        ValueError: If a parameter is negative, ``gamma`` exceeds 64 or
             ``background_threshold`` exceeds ``anchor_threshold``.
     """
 
@@ -195,6 +204,10 @@ class AnchorLoss(LogitHeatmapLoss):
             anchor_threshold=anchor_threshold,
             background_threshold=background_threshold,
         )
+        if gamma > MAX_GAMMA:
+            raise ValueError(
+                f'gamma must be at most {MAX_GAMMA}, got {gamma}.'
+            )
         if background_threshold > anchor_threshold:
             raise ValueError(
                 'background_threshold must not exceed anchor_threshold '
@@ -205,14 +218,12 @@ class AnchorLoss(LogitHeatmapLoss):
         self.anchor_threshold = anchor_threshold
         self.background_threshold = background_threshold
 
-    def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
-        return F.anchor_loss(
-            output,
-            target,
-            self.gamma,
-            self.slack,
-            self.anchor_threshold,
-            self.background_threshold,
+    def equation(self) -> Equation:
+        return F.anchor_loss, dict(
+            gamma=self.gamma,
+            slack=self.slack,
+            anchor_threshold=self.anchor_threshold,
+            background_threshold=self.background_threshold,
         )
 
 
@@ -237,5 +248,5 @@ class HeatmapFocalLoss(LogitHeatmapLoss):
         _check_non_negative(gamma=gamma)
         self.gamma = gamma
 
-    def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
-        return F.heatmap_focal_loss(output, target, self.gamma)
+    def equation(self) -> Equation:
+        return F.heatmap_focal_loss, dict(gamma=self.gamma)

@@ -1,0 +1,143 @@
+"""One pass over the maps gives what autograd gives."""
+
+import pytest
+import torch
+from mmpose.registry import MODELS
+
+from mmpose_lossplus import FocusedMSELoss, HeatmapLoss
+from mmpose_lossplus.losses import fused
+from mmpose_lossplus.losses.fused import fused_mean
+
+from .test_heatmap_losses import ALL
+
+pytestmark = pytest.mark.filterwarnings('ignore:.*takes logits')
+
+
+def gradient(loss, output, *args):
+    output = output.detach().clone().requires_grad_()
+    value = loss(output, *args)
+    value.backward()
+    return value.detach(), output.grad
+
+
+def by_plain_autograd(loss, output, target, weights, mask):
+    output = output.detach().clone().requires_grad_()
+    value = loss.loss_map(output, target)
+    for factor in (weights[..., None, None], mask):
+        value = value * factor
+    value = value.mean() * loss.loss_weight
+    value.backward()
+    return value.detach(), output.grad
+
+
+@pytest.fixture(params=[1, 200, 10**6], ids=['row', 'rows', 'all'])
+def block(request, monkeypatch):
+    """Less than a map of 16 x 12, some maps, and all at a time."""
+    monkeypatch.setattr(fused, 'BLOCK', request.param)
+
+
+@pytest.mark.parametrize('cfg', ALL)
+@pytest.mark.parametrize('mask_shape', [(2, 3, 16, 12), (2, 1, 16, 12)])
+def test_parity_with_autograd(cfg, output, target, mask_shape, block):
+    loss = MODELS.build(dict(cfg, loss_weight=0.7))
+    weights = torch.rand(2, 3).double()
+    for mask in (torch.ones(()), torch.rand(mask_shape).double()):
+        expected = by_plain_autograd(loss, output, target, weights, mask)
+        args = (target, weights, mask if mask.ndim else None)
+        for ours, naive in zip(gradient(loss, output, *args), expected):
+            torch.testing.assert_close(ours, naive)
+
+
+@pytest.mark.parametrize('cfg', ALL)
+def test_peak_of_float32_logits(cfg, target):
+    """Both sides of every threshold of softplus and sigmoid."""
+    loss = MODELS.build(cfg)
+    output = torch.linspace(-110, 110, target.numel()).view(target.shape)
+    weights, mask = torch.ones(2, 3), torch.ones(())
+    target = target.float()
+    expected = by_plain_autograd(loss, output, target, weights, mask)
+    for ours, naive in zip(gradient(loss, output, target), expected):
+        torch.testing.assert_close(ours, naive)
+
+
+def test_graph_that_is_kept(output, target):
+    """Backward gives its map away, and makes another one when asked again."""
+    loss = FocusedMSELoss()
+    output.requires_grad_()
+    value = loss(output, target)
+    (first,) = torch.autograd.grad(value, output, retain_graph=True)
+    expected = first.clone()
+    first.zero_()
+    (second,) = torch.autograd.grad(3 * value, output)
+    torch.testing.assert_close(second, 3 * expected)
+
+
+def test_second_derivative_is_refused(output, target):
+    output.requires_grad_()
+    value = FocusedMSELoss()(output, target)
+    with pytest.raises(RuntimeError, match='once, got .*create_graph=True'):
+        torch.autograd.grad(value, output, create_graph=True)
+
+
+def test_a_target_that_is_learnt(output, target):
+    """Of a teacher, say: it has its gradient."""
+    target.requires_grad_()
+    FocusedMSELoss(gamma=0)(output.requires_grad_(), target).backward()
+    torch.testing.assert_close(target.grad, -output.grad)
+
+
+def test_a_loss_map_of_somebody_else(output, target):
+    """Not the derivative of the equation that it replaces."""
+
+    class Mine(FocusedMSELoss):
+        def loss_map(self, output, target):
+            return 5 * output
+
+    _, grad = gradient(Mine(), output, target)
+    torch.testing.assert_close(grad, torch.full_like(grad, 5 / grad.numel()))
+
+
+def test_a_function_of_the_whole_batch(output, target):
+    """It sees maps (B, K, H, W), not a block of them."""
+    shapes = []
+
+    def weight_fn(target):
+        shapes.append(target.shape)
+        return target / target.amax()
+
+    loss = MODELS.build(
+        dict(type='HeatmapWeightingMSELoss', weight_fn=weight_fn)
+    )
+    gradient(loss, output, target)
+    assert shapes == [target.shape]
+
+
+def test_no_map_is_kept_but_one(output, target):
+    """The graph has output and target, which are there anyway."""
+    kept = []
+
+    def keep(x):
+        kept.append(x)
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        FocusedMSELoss()(output.requires_grad_(), target)
+    maps = {x.data_ptr() for x in kept if x.shape == target.shape}
+    assert maps <= {output.data_ptr(), target.data_ptr()}
+
+
+def test_equation_and_loss_map_are_the_two_ways():
+    with pytest.raises(NotImplementedError):
+        HeatmapLoss()(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2))
+
+
+def test_by_hand():
+    """Two maps of two pixels; the second is masked by a half."""
+    output = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]], requires_grad=True)
+    mask = torch.tensor([[[[1.0]], [[0.5]]]])
+    mean = fused_mean(
+        output, torch.zeros(1, 2, 1, 2), mask, lambda s, g: (s**2, 2 * s)
+    )
+    assert mean.item() == (1 + 4 + 0.5 * 9 + 0.5 * 16) / 4
+    mean.backward()
+    assert output.grad.flatten().tolist() == [0.5, 1.0, 0.75, 1.0]
