@@ -1,9 +1,9 @@
 import warnings
-from contextlib import nullcontext
 from functools import partial
-from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
+from mmengine.runner.amp import autocast
 from mmpose.models.losses import KeypointMSELoss
 from torch import Tensor
 
@@ -24,13 +24,6 @@ except ImportError:
 def _at_least_float32(*maps: Tensor) -> List[Tensor]:
     double = any(x.dtype == torch.float64 for x in maps)
     return [x.to(torch.float64 if double else torch.float32) for x in maps]
-
-
-def _without_autocast(device_type: str) -> ContextManager:
-    try:
-        return torch.autocast(device_type, enabled=False)
-    except RuntimeError:  # a device that has none
-        return nullcontext()
 
 
 class HeatmapLoss(KeypointMSELoss):
@@ -113,7 +106,7 @@ class HeatmapLoss(KeypointMSELoss):
         if is_compiling():
             # A compiler fuses the equation by itself.
             return self._mean(output, target, mask) * self.loss_weight
-        with _without_autocast(output.device.type):
+        with autocast(output.device.type, enabled=False):
             loss_and_grad = self._loss_and_grad(output, target, mask)
             if loss_and_grad is None:
                 mean = self._mean(output, target, mask)
