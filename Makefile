@@ -1,5 +1,7 @@
 PYTHON ?= python3
-VENV ?= .venv
+# Versions to run with: oldest, default or newest.
+STACK ?= default
+VENV ?= .venv$(patsubst %,-%,$(filter-out default,$(STACK)))
 LOSS ?= hmw
 # Extra arguments of pytest, as in `make test ARGS="-m 'not slow'"`.
 ARGS ?=
@@ -26,7 +28,7 @@ lint: venv
 	$(VENV)/bin/ruff format --check .
 
 venv:
-	@$(PYTHON) tools/misc/setup_venv.py $(VENV)
+	@$(PYTHON) tools/misc/setup_venv.py $(VENV) --stack $(STACK)
 
 clean:
 	rm -rf $(VENV) build work_dirs data/demo *.egg-info mmpose_lossplus/.mim

@@ -23,6 +23,9 @@ SHARED = ROOT.parent / 'shared' / 'data'
 
 register_all_modules()
 
+if not hasattr(torch.testing, 'assert_close'):  # torch < 1.9
+    torch.testing.assert_close = torch.testing.assert_allclose
+
 
 def load_tool(path):
     """Import a script of tools/ without running it."""

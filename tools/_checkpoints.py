@@ -11,7 +11,6 @@ from typing import Any, Callable, Optional
 from mmengine.model import BaseTTAModel
 from mmengine.runner import CheckpointLoader
 from torch import nn
-from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 
 class Misfit(ValueError):
@@ -38,7 +37,10 @@ def load_weights(model: nn.Module, checkpoint: dict) -> None:
         model = model.module
     # Not a plain dict, which has no versions of modules.
     weights = copy(checkpoint.get('state_dict', checkpoint))
-    consume_prefix_in_state_dict_if_present(weights, 'module.')
+    # Saved from inside of a wrapper.
+    for names in (weights, getattr(weights, '_metadata', {})):
+        for name in [n for n in names if n.startswith('module.')]:
+            names[name[len('module.') :]] = names.pop(name)
     own = model.state_dict()
     parts = {name.split('.')[0] for name in own}
     try:

@@ -8,6 +8,7 @@ the picture and for a video with the frame, counted from 0, as image_id.
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 import textwrap
@@ -367,9 +368,9 @@ class Clip:
         written = cv2.VideoCapture(str(self.path)).get(
             cv2.CAP_PROP_FRAME_COUNT
         )
-        if written != self.frames:
+        if written != self.frames:  # OpenCV 5 says -1 if it cannot read it
             raise OSError(
-                f'OpenCV wrote {written:.0f} of {self.frames} frames'
+                f'OpenCV wrote {max(0, written):.0f} of {self.frames} frames'
             )
 
 
@@ -426,9 +427,9 @@ def load(inferencer: type, config: str, cfg: Config, weights: str, *args):
 
 
 def _summary(error: Exception) -> str:
-    """The first line of an error, with its kind."""
-    line = str(error).strip().split('\n')[0].rstrip('.')
-    return f'{type(error).__name__} {line}'.strip()
+    """The first sentence of an error, with its kind."""
+    sentence = re.split(r'\n|\. ', str(error).strip())[0].rstrip('.')
+    return f'{type(error).__name__} {sentence}'.strip()
 
 
 def parse_args() -> argparse.Namespace:

@@ -6,7 +6,7 @@ and CBAM are not published; both take the paper's own squeeze ratio of 4 here.
 """
 
 import torch
-import torchvision
+from mmpose.models.backbones.utils import SELayer
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
@@ -54,11 +54,12 @@ class ChannelSpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = x.mean(dim=(2, 3), keepdim=True)
-        return x + x * self.channel(pooled) + x * self.spatial(x)
+        # x + x * channel + x * spatial, in two passes over x instead of four.
+        return x * (1 + self.channel(pooled) + self.spatial(x))
 
 
 @MODELS.register_module()
-class SqueezeExcitation(torchvision.ops.SqueezeExcitation):
+class SqueezeExcitation(SELayer):
     """Squeeze-and-excitation, ``x * channel(x)`` (arXiv 1709.01507).
 
     Args:

@@ -42,7 +42,8 @@ def test_squeeze_excitation_by_hand():
     block = SqueezeExcitation(4, ratio=2)
     x = torch.rand(1, 4, 3, 3)
     pooled = x.mean((2, 3), keepdim=True)
-    scale = block.fc2(block.fc1(pooled).relu()).sigmoid()
+    first, second = block.conv1.conv, block.conv2.conv
+    scale = second(first(pooled).relu()).sigmoid()
     torch.testing.assert_close(block(x), x * scale)
 
 

@@ -395,7 +395,8 @@ def test_heatmaps_of_two_people(tool, det, pose, monkeypatch):
     )
     (heatmap,) = sample.pred_fields.heatmaps
     assert heatmap[100, 60] == pytest.approx(1)
-    assert heatmap[100, 170] == pytest.approx(0.5)
+    # OpenCV 5 interpolates less exactly.
+    assert heatmap[100, 170] == pytest.approx(0.5, abs=1e-5)
     assert heatmap[100, 115] == 0
     assert sample.pred_instances.keypoints[:, 0].tolist() == [
         *([60, 100], [170, 100])

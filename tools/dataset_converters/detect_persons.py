@@ -383,7 +383,7 @@ def person_boxes(
     height, width = sample.ori_shape
     found = sample.pred_instances
     found = found[(found.labels == person) & (found.scores >= score_thr)]
-    order = found.scores.argsort(descending=True, stable=True)
+    order = (-found.scores.cpu().numpy()).argsort(kind='stable')
     found = found[order[:limit]]
     corners = found.bboxes.clamp(min=0)
     corners = corners.minimum(corners.new_tensor([width, height] * 2))
