@@ -1,0 +1,281 @@
+"""Loading MMEngine's checkpoints where PyTorch loads weights only.
+
+PyTorch 2.6 and newer loads them so by itself. With an older one the same
+list of names stands behind an unpickler of this file's, as strict.
+"""
+
+import importlib
+import pickle
+from collections import OrderedDict
+from datetime import date
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.optim import scheduler
+from mmengine.utils import digit_version
+
+from mmpose_lossplus import _safe_globals
+from mmpose_lossplus._safe_globals import allow_mmengine_checkpoints
+
+from .tiny import Peak, TinyModel, loader, tiny_runner
+
+STRICT = digit_version(torch.__version__) >= digit_version('2.6.0')
+LOSS = dict(type='AsymmetricMSELoss')
+ALLOWED = {name: thing for thing, name in _safe_globals._saved_by_mmengine()}
+
+
+class StrictUnpickler(pickle.Unpickler):
+    """Knows PyTorch's own names and those of the list."""
+
+    def find_class(self, module, name):
+        full = f'{module.replace("__builtin__", "builtins")}.{name}'
+        if full in ALLOWED:
+            return ALLOWED[full]
+        if module in ('torch', 'torch._utils', 'collections', '_codecs'):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f'{full} is not allowed')
+
+
+def load(path):
+    if STRICT:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    module = SimpleNamespace(
+        __name__='strict', Unpickler=StrictUnpickler, load=pickle.load
+    )
+    return torch.load(path, map_location='cpu', pickle_module=module)
+
+
+def saved(content, tmp_path):
+    torch.save(content, tmp_path / 'x.pth')
+    return tmp_path / 'x.pth'
+
+
+def train(work_dir, max_epochs=2, **kwargs):
+    """A runner with all that adds to a checkpoint."""
+    return tiny_runner(
+        work_dir,
+        LOSS,
+        max_epochs,
+        param_scheduler=[
+            dict(type='LinearLR', begin=0, end=2, by_epoch=False),
+            dict(type='MultiStepLR', milestones=[1, 2]),
+            dict(type='OneCycleLR', eta_max=0.1, total_steps=9),
+        ],
+        custom_hooks=[dict(type='EMAHook')],
+        default_hooks=dict(
+            checkpoint=dict(
+                type='CheckpointHook',
+                interval=1,
+                save_best='peak',
+                rule='greater',
+                max_keep_ckpts=2,
+            )
+        ),
+        val_dataloader=loader(
+            sampler=dict(type='DefaultSampler', shuffle=False)
+        ),
+        val_cfg=dict(),
+        val_evaluator=dict(type=Peak),
+        **kwargs,
+    )
+
+
+def test_a_training_is_read_as_it_was_written(tmp_path):
+    train(tmp_path).train()
+    checkpoint = load(tmp_path / 'epoch_2.pth')
+    assert set(checkpoint) == {
+        *('meta', 'state_dict', 'ema_state_dict', 'message_hub'),
+        *('optimizer', 'param_schedulers'),
+    }
+    log = checkpoint['message_hub']['log_scalars']['train/loss']
+    assert isinstance(log, HistoryBuffer)
+    assert len(log.data[0]) == 4
+    assert log.mean() == log.data[0].mean()
+    assert log.statistics('max') == log.data[0].max()
+    info = checkpoint['message_hub']['runtime_info']
+    assert isinstance(info['best_score'], np.float64)
+    colors = checkpoint['meta']['dataset_meta']['keypoint_colors']
+    assert colors.tolist() == [[255, 0, 0]]
+    assert colors.dtype == np.uint8
+    _, _, one_cycle = checkpoint['param_schedulers']
+    assert one_cycle['anneal_func'](0.0, 1.0, 0.5) == 0.5
+    best = next(tmp_path.glob('best_peak_*.pth'))
+    assert set(load(best)['state_dict']) == set(TinyModel(LOSS).state_dict())
+
+
+def test_resume_and_load_from(tmp_path):
+    """MMEngine's own calls, in whatever way this PyTorch loads."""
+    train(tmp_path / 'a').train()
+    trained = load(tmp_path / 'a' / 'epoch_2.pth')['state_dict']
+    resumed = train(tmp_path / 'a', max_epochs=3, resume=True)
+    resumed.train()
+    assert resumed.iter == 6
+    log = resumed.message_hub.get_scalar('train/loss')
+    assert len(log.data[0]) == 6
+    loaded = tiny_runner(
+        tmp_path / 'b', LOSS, load_from=str(tmp_path / 'a' / 'epoch_2.pth')
+    )
+    loaded.load_or_resume()
+    assert all(
+        torch.equal(value, trained[key])
+        for key, value in loaded.model.state_dict().items()
+    )
+
+
+SCHEDULERS = dict(
+    ConstantLR={},
+    CosineAnnealingLR=dict(T_max=5),
+    CosineRestartLR=dict(
+        periods=[2, 3], restart_weights=[1, 0.5], eta_min=0.0
+    ),
+    ExponentialLR=dict(gamma=0.5),
+    LinearLR={},
+    MultiStepLR=dict(milestones=[2, 3]),
+    OneCycleLR=dict(eta_max=0.1, total_steps=9),
+    PolyLR={},
+    ReduceOnPlateauLR=dict(monitor='loss'),
+    StepLR=dict(step_size=2),
+)
+
+
+def test_no_scheduler_is_forgotten():
+    names = {name for name in scheduler.__all__ if name.endswith('LR')}
+    assert names == set(SCHEDULERS)
+
+
+@pytest.mark.parametrize('name', SCHEDULERS)
+def test_every_scheduler(name, tmp_path):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    built = getattr(scheduler, name)(optimizer, **SCHEDULERS[name])
+    state = load(saved(built.state_dict(), tmp_path))
+    assert set(state) == set(built.state_dict())
+
+
+@pytest.mark.parametrize('anneal_strategy', ['cos', 'linear'])
+def test_one_cycle_keeps_its_function(anneal_strategy, tmp_path):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    built = scheduler.OneCycleLR(
+        optimizer, 0.1, total_steps=9, anneal_strategy=anneal_strategy
+    )
+    state = load(saved(built.state_dict(), tmp_path))
+    assert state['anneal_func'] is built.anneal_func
+
+
+@pytest.mark.parametrize('dtype', [bool, *'bBhHiIlLqQefd'])
+def test_numbers_of_each_kind(dtype, tmp_path):
+    array = np.array([[0, 1], [1, 0]], dtype=dtype)
+    loaded = load(saved(dict(a=array, b=array[0, 1]), tmp_path))
+    np.testing.assert_array_equal(loaded['a'], array)
+    assert loaded['a'].dtype == loaded['b'].dtype == array.dtype
+    assert loaded['b'] == 1
+
+
+class Call:
+    """Pickled as a call of a function."""
+
+    def __init__(self, function, *args):
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+
+class Leak(HistoryBuffer):
+    pass
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        date(2024, 1, 1),
+        Call(eval, '1'),
+        Call(print, 'loaded'),
+        Call(getattr, torch.Tensor, 'numpy'),
+        Call(getattr, HistoryBuffer, '__init__'),
+        Call(getattr, HistoryBuffer, '__subclasses__'),
+        Call(getattr, HistoryBuffer, 'register_statistics'),
+        Call(getattr, np.ndarray, 'tofile'),
+        Call(getattr, OrderedDict, 'fromkeys'),
+        Leak(),
+        TinyModel,
+        torch.nn.Conv2d(1, 1, 1),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_anything_else_stays_refused(content, tmp_path, capsys):
+    path = saved(dict(state_dict={}, meta=content), tmp_path)
+    with pytest.raises(pickle.UnpicklingError):
+        load(path)
+    assert capsys.readouterr().out == ''
+
+
+@pytest.mark.skipif(
+    not STRICT, reason='PyTorch before 2.6 loads whatever pickle does'
+)
+class TestOfPyTorchItself:
+    @pytest.fixture
+    def nothing_allowed(self):
+        before = torch.serialization.get_safe_globals()
+        torch.serialization.clear_safe_globals()
+        yield
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+
+    def test_needed_and_enough(self, nothing_allowed, tmp_path):
+        train(tmp_path).train()
+        path = tmp_path / 'epoch_2.pth'
+        with pytest.raises(pickle.UnpicklingError):
+            torch.load(path)
+        allow_mmengine_checkpoints()
+        assert torch.load(path)['meta']['epoch'] == 2
+
+    def test_nothing_is_listed_in_vain(self, nothing_allowed, tmp_path):
+        """Each name is in a checkpoint, or the type of what is in one."""
+        train(tmp_path).train()
+        named = torch.serialization.get_unsafe_globals_in_checkpoint(
+            tmp_path / 'epoch_2.pth'
+        )
+        core = np.ndarray.__reduce__(np.ones(1))[0].__module__.split('.')[1]
+        other = dict(core='_core', _core='core')[core]
+        assert set(named) == {
+            name
+            for name in ALLOWED
+            if f'.{other}.' not in name and 'dtype' not in name.lower()
+        } | {'numpy.dtype'}
+
+    def test_arrays_of_objects(self, tmp_path):
+        path = saved(np.array([{}, 'text'], dtype=object), tmp_path)
+        with pytest.raises(pickle.UnpicklingError):
+            load(path)
+
+
+@pytest.mark.parametrize(
+    ('version', 'calls'),
+    [('2.1.2+cu121', 0), ('2.5.1', 0), ('2.6.0', 1), ('2.13.0+cpu', 1)],
+)
+def test_only_where_it_is_needed(version, calls, monkeypatch):
+    """PyTorch 2.4 and 2.5 have a list, but load everything by default."""
+    seen = []
+    monkeypatch.setattr(torch, '__version__', version)
+    monkeypatch.setattr(
+        torch.serialization, 'add_safe_globals', seen.append, raising=False
+    )
+    allow_mmengine_checkpoints()
+    assert [{name for _, name in pairs} for pairs in seen] == [
+        set(ALLOWED)
+    ] * calls
+
+
+def test_names_are_those_of_the_things():
+    """But getattr, and the name that this NumPy does not use."""
+    assert ALLOWED['builtins.getattr'] is not getattr
+    for name, thing in ALLOWED.items():
+        if name == 'builtins.getattr' or '_core.' in name:
+            continue
+        module, _, attribute = name.rpartition('.')
+        if 'dtype[' in name:  # NumPy before 1.25 has no place for these
+            continue
+        assert getattr(importlib.import_module(module), attribute) is thing
