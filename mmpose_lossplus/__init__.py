@@ -42,6 +42,7 @@ def _check_hosts() -> None:
 _check_hosts()
 
 # Importing registers the classes; the order keeps the gate first.
+from ._safe_globals import allow_mmengine_checkpoints  # noqa: E402
 from .backbones import StackedHourglass  # noqa: E402
 from .datasets import LspDataset  # noqa: E402
 from .evaluation import (  # noqa: E402
@@ -50,6 +51,11 @@ from .evaluation import (  # noqa: E402
     MpiiSubmission,
 )
 from .heads import DepthwiseDeconvAttentionHead  # noqa: E402
+from .hooks import (  # noqa: E402
+    EpochSeedHook,
+    LossScheduleHook,
+    SafeCheckpointHook,
+)
 from .layers import (  # noqa: E402
     CBAM,
     ChannelSpatialAttention,
@@ -68,6 +74,8 @@ from .losses import (  # noqa: E402
 from .necks import CascadedPyramid  # noqa: E402
 from .pose_estimators import MultiScaleTTA  # noqa: E402
 
+allow_mmengine_checkpoints()
+
 __all__ = [
     'AnchorLoss',
     'AsymmetricMSELoss',
@@ -76,15 +84,18 @@ __all__ = [
     'ChannelSpatialAttention',
     'CocoSubmission',
     'DepthwiseDeconvAttentionHead',
+    'EpochSeedHook',
     'FocusedMSELoss',
     'HeatmapFocalLoss',
     'HeatmapLoss',
     'HeatmapWeightingMSELoss',
+    'LossScheduleHook',
     'LspDataset',
     'LspPCKAccuracy',
     'MpiiSubmission',
     'MultiScaleTTA',
     'RegularizedMSELoss',
+    'SafeCheckpointHook',
     'SigmoidConv2d',
     'SqueezeExcitation',
     'StackedHourglass',

@@ -1,9 +1,13 @@
 """Run one of MMPose's installed scripts with mmpose_lossplus imported."""
 
 import argparse
+import errno
 import importlib.util
+import logging
+import os
 import os.path as osp
 import sys
+import tempfile
 from typing import Any, Dict, Iterator, Tuple
 
 import mmpose
@@ -33,6 +37,8 @@ ADVICE = {
     'mpii': 'get it with "mim download mmpose --dataset mpii"',
     'lsp': f'make it with "python {TOOLS}/dataset_converters/lsp_to_coco.py"',
 }
+# A disk that takes no more: full, above a quota or limit, read-only.
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def run(script: str, *parts: str) -> None:
@@ -40,7 +46,8 @@ def run(script: str, *parts: str) -> None:
 
     ``--cfg-options data_root=DIR`` moves every path of the config that lies
     in its own ``data_root`` (see :func:`move_data`). The last line that the
-    script prints is :func:`last_line`.
+    script prints is :func:`last_line`. What a training saves survives a full
+    disk and a kill signal (see :func:`_make_safe`).
 
     Args:
         script (str): Path of the script in MMPose's tools folder.
@@ -65,10 +72,53 @@ def run(script: str, *parts: str) -> None:
     for name, path in _data_files({part: cfg.get(part) for part in parts}):
         if not osp.exists(path):
             sys.exit(_missing(name, path))
+    _check_work_dir(cfg.work_dir)
+    if script == 'train.py':
+        _make_safe(cfg)
     host.parse_args = lambda: args
-    host.main()
+    host.merge_args = lambda *_: cfg
+    # On a full disk the log fails first: with a traceback for each line.
+    logging.raiseExceptions = False
+    try:
+        host.main()
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        advice = ', then go on with --resume' if script == 'train.py' else ''
+        sys.exit(
+            f'{script} stopped because {error.filename or cfg.work_dir} could '
+            f'not be written ({error.strerror}): make room{advice}.'
+        )
     if is_main_process():
         print(last_line(script), flush=True)
+
+
+def _check_work_dir(work_dir: str) -> None:
+    """End the script unless the folder is there, or can be, for writing."""
+    try:
+        os.makedirs(work_dir, exist_ok=True)
+        with tempfile.TemporaryFile(dir=work_dir) as file:
+            file.write(b'room')
+    except OSError as error:
+        sys.exit(
+            f'The work_dir {work_dir} cannot be written ({error.strerror}): '
+            'choose another with --work-dir.'
+        )
+
+
+def _make_safe(cfg: Config) -> None:
+    """Make a training one that can be cut off at any time.
+
+    Checkpoints are written as a whole (``SafeCheckpointHook``). If the config
+    sets a seed, a training that was cut off and resumed ends in the weights
+    of one that was not (``EpochSeedHook``).
+    """
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if checkpoint.get('type') == 'CheckpointHook':
+        checkpoint.type = 'mmpose.SafeCheckpointHook'
+    if (cfg.get('randomness') or {}).get('seed') is not None:
+        seeds = dict(type='mmpose.EpochSeedHook')
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), seeds]
 
 
 def last_line(script: str) -> str:

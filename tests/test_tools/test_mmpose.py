@@ -1,6 +1,8 @@
-"""What --cfg-options data_root=DIR means in tools/train.py and test.py."""
+"""What tools/train.py and test.py do before and after MMPose's scripts."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import mmpose
@@ -111,6 +113,77 @@ def test_train_looks_where_the_data_is(run_tool, tmp_path):
     assert result.returncode == 1
     assert f'annotation file {missing} does not exist' in result.stdout
     assert 'has finished' not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ('script', 'more'), [('train.py', []), ('test.py', ['x.pth'])]
+)
+def test_work_dir_that_cannot_be(script, more, run_tool, coco_data, tmp_path):
+    """Refused before anything is built."""
+    config = next(path for path in CONFIGS if '_hmw-' in path.stem)
+    (tmp_path / 'file').touch()
+    work_dir = tmp_path / 'file' / 'work'
+    options = [f'data_root={coco_data}', 'test_dataloader.dataset.bbox_file=']
+    result = run_tool(
+        *(script, config, *more, '--work-dir', work_dir),
+        *('--cfg-options', *options),
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1] == (
+        f'The work_dir {work_dir} cannot be written '
+        f'({os.strerror(errno.ENOTDIR)}): choose another with --work-dir.'
+    )
+    assert 'Traceback' not in result.stdout
+    assert 'System environment' not in result.stdout
+
+
+def test_work_dir_without_the_right_to_write(tool, monkeypatch, tmp_path):
+    def refuse(dir):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), dir)
+
+    monkeypatch.setattr(tool.tempfile, 'TemporaryFile', refuse)
+    with pytest.raises(SystemExit, match=r'cannot be written \(Permission'):
+        tool._check_work_dir(tmp_path)
+
+
+def test_work_dir_that_can_be(tool, tmp_path):
+    tool._check_work_dir(tmp_path / 'a' / 'b')
+    assert not list((tmp_path / 'a' / 'b').iterdir())
+
+
+CHECKPOINT = dict(type='CheckpointHook', interval=3)
+SYNC = dict(type='SyncBuffersHook')
+SEEDS = dict(type='mmpose.EpochSeedHook')
+
+
+@pytest.mark.parametrize(
+    ('cfg', 'checkpoint', 'hooks'),
+    [
+        (
+            dict(randomness=dict(seed=0), custom_hooks=[SYNC]),
+            dict(type='mmpose.SafeCheckpointHook', interval=3),
+            [SYNC, SEEDS],
+        ),
+        (
+            dict(randomness=dict(seed=None), custom_hooks=[SYNC]),
+            dict(type='mmpose.SafeCheckpointHook', interval=3),
+            [SYNC],
+        ),
+        (
+            dict(default_hooks=dict(checkpoint=dict(type='Own', interval=3))),
+            dict(type='Own', interval=3),
+            None,
+        ),
+        (dict(default_hooks=dict(checkpoint=None)), None, None),
+    ],
+)
+def test_trainings_are_made_safe(tool, cfg, checkpoint, hooks):
+    default = dict(default_hooks=dict(checkpoint=CHECKPOINT))
+    cfg = Config({**default, **cfg})
+    tool._make_safe(cfg)
+    assert cfg.default_hooks.checkpoint == checkpoint
+    assert cfg.get('custom_hooks') == hooks
 
 
 @pytest.mark.slow

@@ -1,0 +1,5 @@
+from .epoch_seed_hook import EpochSeedHook
+from .loss_schedule_hook import LossScheduleHook
+from .safe_checkpoint_hook import SafeCheckpointHook
+
+__all__ = ['EpochSeedHook', 'LossScheduleHook', 'SafeCheckpointHook']

@@ -1,0 +1,206 @@
+import inspect
+from bisect import bisect_right
+from math import isfinite
+from numbers import Real
+from typing import Any, Dict, List, Sequence, Set, Tuple
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop, Runner
+from mmpose.registry import HOOKS
+from torch import nn
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _check_pairs(name: str, pairs: Sequence[Tuple[int, float]]) -> None:
+    """Raise a ``ValueError`` of one sentence for a parameter's schedule."""
+    try:
+        begins, values = zip(*pairs)
+        fits = (
+            all(isinstance(begin, int) for begin in begins)
+            and begins[0] == 0
+            and all(a < b for a, b in zip(begins, begins[1:]))
+            and all(_is_number(value) and isfinite(value) for value in values)
+        )
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            f'The schedule of {name} must be pairs of a beginning, from 0 on '
+            f'and growing, and a number, got {pairs!r}.'
+        )
+
+
+def _arguments(cls: type) -> Set[str]:
+    """Names of a class's arguments; ``**kwargs`` are those of its base."""
+    names = set()
+    for base in cls.__mro__:
+        parameters = inspect.signature(base.__init__).parameters.values()
+        kinds = {parameter.kind for parameter in parameters}
+        names.update(parameter.name for parameter in parameters)
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            break
+    return names
+
+
+@HOOKS.register_module()
+class LossScheduleHook(Hook):
+    """Change parameters of a loss in the course of the training.
+
+    A value depends on the epoch alone, or on the iteration alone: a training
+    that was resumed goes on with the right one, and the processes of a
+    distributed training agree. It is logged under the parameter's name.
+    (MMEngine averages what has "loss" in its name, and so ``loss_weight``,
+    over the window of the log.)
+
+    Losses inside ``MultipleLossWrapper``, ``CombinedLoss`` or a list of
+    losses all change, as far as they have the parameter.
+
+    With ``torch.compile`` a new value may compile the loss again, up to
+    ``torch._dynamo.config.cache_size_limit`` times, after which it runs
+    eagerly: use few steps rather than a line.
+
+    Args:
+        schedule (dict): For each parameter pairs of a beginning and the value
+            from there on. The first begins at 0. Parameters are arguments of
+            the loss's class with a number as value, such as ``gamma``,
+            ``beta``, ``slack``, ``delta`` and ``loss_weight``.
+        by_epoch (bool): Whether the beginnings are epochs, counted from 0, or
+            iterations. Defaults to ``True``.
+        linear (bool): Whether a value goes to the next one on a straight
+            line, instead of changing where the next one begins. Defaults to
+            ``False``.
+        loss (str): Where the loss is in the model. Of a list of losses
+            'head.loss_module.0' is the first. Defaults to 'head.loss_module'.
+
+    Raises:
+        ValueError: If the schedule is not of this form. Before the training
+            begins: if the model has no such loss, if no loss there has such
+            a parameter, if the loss refuses a value, or if the training
+            counts no epochs and ``by_epoch`` is ``True``.
+
+    Examples:
+        Anchor Loss after five epochs of binary cross entropy, as its paper
+        does for classification; that it did so for poses is not said.
+
+        >>> custom_hooks = [
+        ...     dict(
+        ...         type='LossScheduleHook',
+        ...         schedule=dict(gamma=[(0, 0.0), (5, 2.0)]),
+        ...     )
+        ... ]
+
+        The same, with a gamma that grows in each of 1000 iterations:
+
+        >>> custom_hooks = [
+        ...     dict(
+        ...         type='LossScheduleHook',
+        ...         schedule=dict(gamma=[(0, 0.0), (1000, 2.0)]),
+        ...         by_epoch=False,
+        ...         linear=True,
+        ...     )
+        ... ]
+    """
+
+    def __init__(
+        self,
+        schedule: Dict[str, Sequence[Tuple[int, float]]],
+        by_epoch: bool = True,
+        linear: bool = False,
+        loss: str = 'head.loss_module',
+    ) -> None:
+        if not isinstance(schedule, dict) or not schedule:
+            raise ValueError(
+                'schedule must be a dict such as dict(gamma=[(0, 0.0), '
+                f'(5, 2.0)]), got {schedule!r}.'
+            )
+        for name, pairs in schedule.items():
+            _check_pairs(name, pairs)
+        self.schedule = schedule
+        self.by_epoch = by_epoch
+        self.linear = linear
+        self.loss = loss
+
+    def value(self, name: str, now: int) -> float:
+        """Value of a parameter at an epoch or iteration."""
+        begins, values = zip(*self.schedule[name])
+        if self.linear:
+            return float(np.interp(now, begins, values))
+        return values[bisect_right(begins, now) - 1]
+
+    def before_train(self, runner: Runner) -> None:
+        """Check that the loss is there and takes all values."""
+        if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
+            raise ValueError(
+                'LossScheduleHook has by_epoch=True, but the training counts '
+                'iterations: set by_epoch=False.'
+            )
+        self._targets = {
+            name: self._losses_with(name, runner) for name in self.schedule
+        }
+        # Between the beginnings all parameters are as at the last of them,
+        # or on a line to the next.
+        for now in sorted(
+            {begin for pairs in self.schedule.values() for begin, _ in pairs}
+        ):
+            self._check_values(now)
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Set and log the values."""
+        now = runner.epoch if self.by_epoch else runner.iter
+        for name, losses in self._targets.items():
+            value = self.value(name, now)
+            for loss in losses:
+                setattr(loss, name, value)
+            runner.message_hub.update_scalar(f'train/{name}', value)
+
+    def _losses_with(self, name: str, runner: Runner) -> List[nn.Module]:
+        model = runner.model
+        if is_model_wrapper(model):
+            model = model.module
+        try:
+            root = model.get_submodule(self.loss)
+        except AttributeError:
+            raise ValueError(
+                f'LossScheduleHook found no loss {self.loss!r} in '
+                f'{type(model).__name__}.'
+            ) from None
+        found = [
+            module
+            for module in root.modules()
+            if _is_number(getattr(module, name, None))
+            and name in _arguments(type(module))
+        ]
+        if not found:
+            raise ValueError(
+                f'LossScheduleHook found no loss with a number {name!r} in '
+                f'{self.loss}, which is {type(root).__name__}.'
+            )
+        return found
+
+    def _check_values(self, now: int) -> None:
+        """Let the losses' own constructors judge the values."""
+        losses = {loss for found in self._targets.values() for loss in found}
+        for loss in losses:
+            arguments = {
+                name: getattr(loss, name)
+                for name in _arguments(type(loss))
+                if hasattr(loss, name)
+            }
+            for name, found in self._targets.items():
+                if loss in found:
+                    arguments[name] = self.value(name, now)
+            try:
+                type(loss)(**arguments)
+            except (AssertionError, TypeError, ValueError) as error:
+                unit = 'epoch' if self.by_epoch else 'iteration'
+                raise ValueError(
+                    f'{type(loss).__name__} refuses what LossScheduleHook '
+                    f'sets at {unit} {now}: {error}'
+                ) from None

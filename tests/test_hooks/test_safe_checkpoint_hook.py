@@ -1,0 +1,162 @@
+"""Checkpoints on a disk that is full, and after a kill."""
+
+import errno
+import os
+import zipfile
+
+import pytest
+import torch
+from mmengine.fileio import LocalBackend
+
+from mmpose_lossplus.hooks.safe_checkpoint_hook import SafeLocalBackend
+
+from ..tiny import Peak, loader, tiny_runner
+
+LOSS = dict(type='AsymmetricMSELoss')
+
+
+def train(work_dir, max_epochs, resume=False, hook='SafeCheckpointHook'):
+    """Keep one checkpoint, and the best: with Peak it is the newest."""
+    tiny_runner(
+        work_dir,
+        LOSS,
+        max_epochs,
+        resume=resume,
+        default_hooks=dict(
+            checkpoint=dict(
+                type=hook,
+                interval=1,
+                max_keep_ckpts=1,
+                save_best='count',
+                rule='greater',
+            )
+        ),
+        val_dataloader=dict(
+            loader(), sampler=dict(type='DefaultSampler', shuffle=False)
+        ),
+        val_cfg=dict(),
+        val_evaluator=dict(type=Counter),
+    ).train()
+
+
+class Counter(Peak):
+    """A score that is better each time."""
+
+    count = 0
+
+    def compute_metrics(self, results):
+        Counter.count += 1
+        return dict(count=float(Counter.count))
+
+
+def names(work_dir):
+    return sorted(p.name for p in work_dir.iterdir() if p.is_file())
+
+
+def check_whole(work_dir):
+    """What --resume would take is there and can be read."""
+    last = work_dir / 'last_checkpoint'
+    checkpoint = torch.load(last.read_text(), map_location='cpu')
+    assert 'optimizer' in checkpoint
+    return checkpoint['meta']['epoch']
+
+
+def test_files_as_by_mmengine(tmp_path):
+    """What a training leaves does not differ."""
+    for hook in ('CheckpointHook', 'SafeCheckpointHook'):
+        train(tmp_path / hook, 3, hook=hook)
+        train(tmp_path / hook, 4, resume=True, hook=hook)
+        files = [n for n in names(tmp_path / hook) if not n.endswith('.py')]
+        assert files == [
+            'best_count_epoch_4.pth',
+            'epoch_4.pth',
+            'last_checkpoint',
+        ]
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """A disk that fails in the middle of the n-th checkpoint."""
+    put = LocalBackend.put
+    state = dict(left=10**9)
+
+    def write(self, obj, filepath):
+        state['left'] -= 1
+        if state['left'] < 0:
+            put(self, obj[: len(obj) // 2], filepath)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put(self, obj, filepath)
+
+    monkeypatch.setattr(LocalBackend, 'put', write)
+    return state
+
+
+# An epoch writes its checkpoint, the best, and its checkpoint again.
+@pytest.mark.parametrize(
+    ('writes', 'epoch'), [(3, 1), (4, 2), (5, 2), (6, 2), (7, 3)]
+)
+def test_full_disk_leaves_a_whole_checkpoint(disk, writes, epoch, tmp_path):
+    disk['left'] = writes
+    with pytest.raises(OSError, match='No space left'):
+        train(tmp_path, 5)
+    assert check_whole(tmp_path) == epoch
+    assert not list(tmp_path.glob('*.partial'))
+    assert all(map(zipfile.is_zipfile, tmp_path.glob('*.pth')))
+    disk['left'] = 10**9
+    train(tmp_path, 5, resume=True)
+    assert check_whole(tmp_path) == 5
+
+
+@pytest.mark.parametrize('writes', [3, 5])
+def test_mmengine_alone_leaves_none(disk, writes, tmp_path):
+    """Before the next checkpoint, and while the newest is written anew."""
+    disk['left'] = writes
+    with pytest.raises(OSError, match='No space left'):
+        train(tmp_path, 5, hook='CheckpointHook')
+    with pytest.raises((OSError, RuntimeError)):
+        check_whole(tmp_path)
+
+
+def test_half_a_file_never_has_the_name(tmp_path, monkeypatch):
+    """As a kill leaves it: nothing is caught, nothing is cleaned up."""
+    file = tmp_path / 'epoch_1.pth'
+    file.write_bytes(b'whole')
+
+    def seen_while_writing(self, obj, filepath):
+        assert file.read_bytes() == b'whole'
+        assert filepath != str(file)
+        file.with_name('epoch_1.pth.partial').write_bytes(obj)
+
+    monkeypatch.setattr(LocalBackend, 'put', seen_while_writing)
+    SafeLocalBackend().put(b'new', str(file))
+    assert file.read_bytes() == b'new'
+    assert names(tmp_path) == ['epoch_1.pth']
+
+
+def test_explicit_backends_are_kept(tmp_path):
+    hook = dict(
+        type='SafeCheckpointHook',
+        interval=1,
+        backend_args=dict(backend='local'),
+    )
+    runner = tiny_runner(
+        tmp_path, LOSS, max_epochs=1, default_hooks=dict(checkpoint=hook)
+    )
+    runner.train()
+    (hook,) = (h for h in runner.hooks if type(h).__name__ == hook['type'])
+    assert type(hook.file_backend) is LocalBackend
+    assert check_whole(tmp_path) == 1
+
+
+def test_by_iteration(tmp_path):
+    checkpoint = dict(
+        type='SafeCheckpointHook', interval=1, by_epoch=False, max_keep_ckpts=1
+    )
+    tiny_runner(
+        tmp_path,
+        LOSS,
+        train_cfg=dict(by_epoch=False, max_iters=3),
+        default_hooks=dict(checkpoint=checkpoint),
+    ).train()
+    assert {'iter_3.pth', 'last_checkpoint'} <= set(names(tmp_path))
+    assert not (tmp_path / 'iter_2.pth').exists()

@@ -1,0 +1,331 @@
+"""Trainings that must not break: processes, kills, full disks, precisions."""
+
+import errno
+import os
+import signal
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.structures import InstanceData, PixelData
+from mmpose.codecs import MSRAHeatmap
+from mmpose.registry import MODELS
+from mmpose.structures import PoseDataSample
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import mmpose_lossplus  # noqa: F401  registers the components
+
+from .test_configs import CONFIGS
+
+HEATMAPS = ('AsymmetricMSELoss', 'RegularizedMSELoss', 'FocusedMSELoss')
+LOGITS = ('AnchorLoss', 'HeatmapFocalLoss')
+LOSSES = (*HEATMAPS, 'HeatmapWeightingMSELoss', *LOGITS)
+CODEC = dict(input_size=(48, 64), heatmap_size=(12, 16), sigma=1)
+CONFIG = next(p for p in CONFIGS if 'dwattn_hmw-1xb64-210e_coco-256' in p.stem)
+
+
+def pose_model(loss):
+    """A small ResNet and the papers' head, for four keypoints."""
+    torch.manual_seed(0)
+    final_layer = dict(kernel_size=1)
+    if loss in LOGITS:
+        final_layer['type'] = 'SigmoidConv2d'
+    return MODELS.build(
+        dict(
+            type='TopdownPoseEstimator',
+            # MMPose's accuracy goes through NumPy, which has no bfloat16.
+            train_cfg=dict(compute_acc=False),
+            backbone=dict(
+                type='ResNet',
+                depth=18,
+                stem_channels=16,
+                base_channels=16,
+                num_stages=3,
+                strides=(1, 2, 2),
+                dilations=(1, 1, 1),
+                out_indices=(2,),
+            ),
+            head=dict(
+                type='DepthwiseDeconvAttentionHead',
+                in_channels=64,
+                out_channels=4,
+                deconv_out_channels=(16, 16),
+                deconv_kernel_sizes=(4, 4),
+                deconv_attentions=(
+                    None,
+                    dict(type='ChannelSpatialAttention', ratio=4),
+                ),
+                final_layer=final_layer,
+                loss=dict(type=loss),
+                decoder=dict(type='MSRAHeatmap', **CODEC),
+            ),
+        )
+    )
+
+
+def batch(indices):
+    """Pictures of noise, each with a person somewhere."""
+    codec = MSRAHeatmap(**CODEC)
+    inputs, samples = [], []
+    for i in indices:
+        rng = np.random.default_rng(i)
+        inputs.append(torch.from_numpy(rng.normal(size=(3, 64, 48))))
+        encoded = codec.encode(
+            rng.uniform((4, 4), (44, 60), (1, 4, 2)).astype(np.float32),
+            np.array([[1, 1, 1, i % 2]], dtype=np.float32),
+        )
+        sample = PoseDataSample()
+        sample.gt_fields = PixelData(
+            heatmaps=torch.from_numpy(encoded['heatmaps'])
+        )
+        sample.gt_instance_labels = InstanceData(
+            keypoint_weights=torch.from_numpy(encoded['keypoint_weights'])
+        )
+        samples.append(sample)
+    return dict(inputs=torch.stack(inputs).float(), data_samples=samples)
+
+
+def train_on_shards(rank, world_size, folder):
+    """Four pictures in three steps; rank 0 saves losses and weights."""
+    if world_size > 1:
+        torch.distributed.init_process_group(
+            'gloo',
+            init_method=f'file://{folder}/group',
+            rank=rank,
+            world_size=world_size,
+        )
+    results = {}
+    for loss in LOSSES:
+        model = pose_model(loss).double()
+        # Statistics of a batch are those of a process's own pictures, so that
+        # batch normalization would differ, whatever the loss.
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        data = batch(range(rank, 4, world_size))
+        data['inputs'] = data['inputs'].double()
+        if world_size > 1:
+            model = MMDistributedDataParallel(model)
+        optim = OptimWrapper(
+            torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        )
+        losses = torch.zeros(3, dtype=torch.float64)
+        for i in range(3):
+            losses[i] = model.train_step(data, optim)['loss']
+        if world_size > 1:
+            torch.distributed.all_reduce(losses)
+            model = model.module
+        results[loss] = losses / world_size, model.state_dict()
+    if rank == 0:
+        torch.save(results, Path(folder) / f'{world_size}.pth')
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path):
+    """Means over all pixels of equal shards have the mean of all."""
+    folder = str(tmp_path)
+    train_on_shards(0, 1, folder)
+    torch.multiprocessing.spawn(train_on_shards, (2, folder), nprocs=2)
+    one, two = (torch.load(tmp_path / f'{n}.pth') for n in (1, 2))
+    for loss in LOSSES:
+        torch.testing.assert_close(two[loss], one[loss], rtol=1e-9, atol=1e-12)
+        losses, weights = one[loss]
+        start = pose_model(loss).double().head.final_layer.weight
+        assert losses[2] < losses[0]
+        assert (weights['head.final_layer.weight'] - start).abs().max() > 1e-6
+
+
+def check_training(loss, step):
+    """50 steps: every loss and weight is a number, and the loss falls."""
+    losses = torch.tensor([float(step()['loss']) for _ in range(50)])
+    assert losses.isfinite().all(), loss
+    assert losses[-5:].max() < 0.8 * losses[0], loss
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+def test_bfloat16_on_the_cpu(loss):
+    model, data = pose_model(loss), batch(range(4))
+    # MMEngine's AmpOptimWrapper wants a GPU.
+    optim = OptimWrapper(torch.optim.Adam(model.parameters(), lr=5e-3))
+
+    def step():
+        with torch.autocast('cpu', torch.bfloat16):
+            return model.train_step(data, optim)
+
+    with torch.autocast('cpu', torch.bfloat16):
+        assert model(**data).dtype == torch.bfloat16
+    check_training(loss, step)
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason='AmpOptimWrapper needs a GPU'
+)
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
+@pytest.mark.parametrize('loss', LOSSES)
+def test_amp_on_the_gpu(loss, dtype):
+    model, data = pose_model(loss).cuda(), batch(range(4))
+    optim = AmpOptimWrapper(
+        loss_scale='dynamic',
+        dtype=dtype,
+        optimizer=torch.optim.Adam(model.parameters(), lr=5e-3),
+    )
+    check_training(loss, lambda: model.train_step(data, optim))
+    assert all(p.isfinite().all() for p in model.parameters())
+    # Each overflow would have halved it.
+    assert optim.loss_scaler.get_scale() >= 2**10
+
+
+def train_options(root, epochs, **more):
+    """Overrides for two iterations an epoch on generated pictures."""
+    options = {
+        'train_cfg.max_epochs': epochs,
+        'default_hooks.checkpoint.interval': 1,
+        'default_hooks.checkpoint.max_keep_ckpts': 1,
+        'model.backbone.init_cfg': None,
+        'env_cfg.dist_cfg.backend': 'gloo',
+        'data_root': root,
+        'train_dataloader.batch_size': 2,
+        'train_dataloader.num_workers': 0,
+        'train_dataloader.persistent_workers': False,
+        **more,
+    }
+    return [f'{key}={value}' for key, value in options.items()]
+
+
+def last_checkpoint(work_dir):
+    """The checkpoint that --resume takes."""
+    path = Path((work_dir / 'last_checkpoint').read_text())
+    return path.name, torch.load(path, map_location='cpu')
+
+
+@pytest.fixture(scope='module')
+def fragile(tmp_path_factory):
+    """A config whose training kills itself when the environment says so."""
+    folder = tmp_path_factory.mktemp('fragile')
+    (folder / 'kill.py').write_text(
+        textwrap.dedent(
+            """
+            import os
+            import signal
+
+            from mmengine.fileio import LocalBackend
+            from mmengine.hooks import Hook
+            from mmpose.registry import HOOKS
+
+
+            def kill(place):
+                if place == os.environ.get('KILL'):
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+
+            @HOOKS.register_module()
+            class Kill(Hook):
+                def after_train_iter(self, runner, *args, **kwargs):
+                    kill(f'iteration {runner.iter}')
+
+
+            put = LocalBackend.put
+
+
+            def put_half(self, obj, path):
+                put(self, obj[: len(obj) // 2], path)
+                kill(f'file {os.path.basename(path).split(".")[0]}')
+                put(self, obj, path)
+
+
+            LocalBackend.put = put_half
+            """
+        )
+    )
+    config = folder / 'config.py'
+    config.write_text(
+        f"_base_ = '{CONFIG}'\n"
+        "custom_imports = dict(imports=['mmpose_lossplus', 'kill'])\n"
+        "custom_hooks = [dict(type='SyncBuffersHook'), dict(type='Kill')]\n"
+    )
+    return config
+
+
+@pytest.fixture(scope='module')
+def uninterrupted():
+    """Checkpoints of whole trainings, by number of workers."""
+    return {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('place', ['iteration 5', 'file epoch_2'])
+def test_killed_and_resumed(
+    place, workers, fragile, uninterrupted, run_tool, coco_data, tmp_path
+):
+    """In the third epoch, or while the second's checkpoint is written."""
+
+    def train(work_dir, *args, kill='nowhere', check=True):
+        paths = (str(fragile.parent), os.environ.get('PYTHONPATH', ''))
+        options = train_options(
+            coco_data,
+            3,
+            **{
+                'train_dataloader.num_workers': workers,
+                'train_dataloader.persistent_workers': workers > 0,
+                'randomness.seed': 0,
+            },
+        )
+        return run_tool(
+            *('train.py', fragile, '--no-validate', *args),
+            *('--work-dir', work_dir, '--cfg-options', *options),
+            env=dict(PYTHONPATH=os.pathsep.join(paths), KILL=kill),
+            check=check,
+        )
+
+    if workers not in uninterrupted:
+        train(tmp_path / 'whole')
+        uninterrupted[workers] = last_checkpoint(tmp_path / 'whole')
+    cut = tmp_path / 'cut'
+    result = train(cut, kill=place, check=False)
+    assert result.returncode == -signal.SIGKILL
+    before = 'epoch_2.pth' if place == 'iteration 5' else 'epoch_1.pth'
+    assert last_checkpoint(cut)[0] == before
+    train(cut, '--resume')
+
+    name, whole = uninterrupted[workers]
+    assert name == 'epoch_3.pth'
+    name, resumed = last_checkpoint(cut)
+    assert name == 'epoch_3.pth'
+    for part in ('state_dict', 'optimizer'):
+        torch.testing.assert_close(
+            resumed[part], whole[part], rtol=0, atol=0, equal_nan=True
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not Path('/dev/full').exists(), reason='this system has no /dev/full'
+)
+def test_full_disk(run_tool, coco_data, tmp_path):
+    """The second epoch's checkpoint goes to a disk without room."""
+    full = tmp_path / 'epoch_2.pth.partial'
+    full.symlink_to('/dev/full')
+    arguments = ('train.py', CONFIG, '--no-validate', '--work-dir', tmp_path)
+    options = ('--cfg-options', *train_options(coco_data, 2))
+    result = run_tool(*arguments, *options, check=False)
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1] == (
+        f'train.py stopped because {tmp_path} could not be written '
+        f'({os.strerror(errno.ENOSPC)}): make room, then go on with --resume.'
+    )
+    assert 'Traceback' not in result.stdout
+    name, checkpoint = last_checkpoint(tmp_path)
+    assert name == 'epoch_1.pth'
+    assert checkpoint['meta']['iter'] == 2
+    assert not full.is_symlink()
+
+    run_tool(*arguments, '--resume', *options)
+    name, checkpoint = last_checkpoint(tmp_path)
+    assert name == 'epoch_2.pth'
+    assert checkpoint['meta']['iter'] == 4
