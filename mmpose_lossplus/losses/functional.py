@@ -6,7 +6,7 @@ reduction, no state. S is the output, G the target.
 
 An attribute ``loss_and_grad`` is a function of the same arguments that returns
 the loss and its derivative by S together, which have intermediate results in
-common. It takes maps (N, H * W) of N keypoints.
+common. It takes maps (N, 1, H * W) of N keypoints.
 """
 
 from functools import wraps
@@ -309,16 +309,34 @@ def anchor_loss(
     Returns:
         Tensor: Loss of each pixel, shape (B, K, H, W).
     """
-    bce = F.binary_cross_entropy_with_logits(output, target, reduction='none')
+    bce, _, base, _ = _anchor_factors(
+        output, target, slack, anchor_threshold, background_threshold
+    )
+    return base**gamma * bce
+
+
+def _anchor_factors(
+    output: Tensor,
+    target: Tensor,
+    slack: float,
+    anchor_threshold: float,
+    background_threshold: float,
+) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+    """BCE, q, 1 + q - q* where it counts, else 1, and 1 there, else 0."""
+    # Above its threshold softplus is its argument, from 37 on exactly.
+    bce = F.softplus(output, threshold=50) - output * target
     q = output.sigmoid()
-    peak = torch.where(target > anchor_threshold, q.detach(), -1.0)
+    peak = q.detach().masked_fill(target <= anchor_threshold, -1)
     peak = peak.amax(dim=(-2, -1), keepdim=True)
     anchor = (peak - slack).clamp(min=0)
-    # Without slack the base can reach 0, where the gradient of a power below
-    # 1 is infinite.
-    base = (1 + q - anchor).clamp(min=torch.finfo(q.dtype).tiny)
-    modulated = (target <= background_threshold) & (peak >= 0)
-    return torch.where(modulated, base**gamma, 1.0) * bce
+    # Numbers: compilers do not vectorize a condition that broadcasts.
+    modulated = (target <= background_threshold).to(q.dtype)
+    modulated = modulated * (peak >= 0).to(q.dtype)
+    base = 1 + (q - anchor) * modulated
+    if slack == 0:
+        # It can be 0, where a power below 1 has an infinite gradient.
+        base = base.clamp(min=torch.finfo(q.dtype).tiny)
+    return bce, q, base, modulated
 
 
 def _anchor_loss_and_grad(
@@ -329,29 +347,19 @@ def _anchor_loss_and_grad(
     anchor_threshold: float = 0.5,
     background_threshold: float = 0.0,
 ) -> Tuple[Tensor, Tensor]:
-    """:func:`anchor_loss` and its derivative, with q' = q (1 - q)::
+    """:func:`anchor_loss` and its derivative.
 
-    m (q - G) + gamma (1 + q - q*)^(gamma - 1) q' BCE   on background
-    q - G                                               elsewhere
+    It is m (q - G), and where the modulator m counts besides
+    gamma (1 + q - q*)^(gamma - 1) q (1 - q) BCE.
     """
-    # Above its threshold softplus returns its argument, exactly in float64
-    # from 37 on.
-    bce = F.softplus(output, threshold=50).addcmul_(output, target, value=-1)
-    q = output.sigmoid()
-    peak = q.masked_fill(target <= anchor_threshold, -1)
-    peak = peak.amax(dim=-1, keepdim=True)
-    anchor = (peak - slack).clamp(min=0)
-    modulated = (target <= background_threshold).to(q.dtype)
-    modulated *= peak >= 0
-    # With q - q* = 0 the modulator is 1.
-    base = (q - anchor).mul_(modulated).add_(1)
-    if slack == 0:
-        base.clamp_(min=torch.finfo(q.dtype).tiny)
+    bce, q, base, modulated = _anchor_factors(
+        output, target, slack, anchor_threshold, background_threshold
+    )
     m = base**gamma
-    loss = m * bce
+    # The power last: it may overflow where q (1 - q) is 0.
     growth = torch.addcmul(q, q, q, value=-1).mul_(bce).mul_(modulated)
     growth.mul_(base.pow_(gamma - 1))
-    return loss, q.sub_(target).mul_(m).add_(growth, alpha=gamma)
+    return bce.mul_(m), q.sub_(target).mul_(m).add_(growth, alpha=gamma)
 
 
 anchor_loss.loss_and_grad = _anchor_loss_and_grad

@@ -10,7 +10,7 @@ from typing import Callable, Optional, Tuple
 import torch
 from torch import Tensor
 
-# Output and target of some keypoints, (N, H * W) -> loss and its derivative
+# Output and target of some keypoints, (N, 1, H * W) -> loss and its derivative
 # by the output, both of this shape. The tensors that it returns are changed.
 LossAndGrad = Callable[[Tensor, Tensor], Tuple[Tensor, Tensor]]
 
@@ -71,14 +71,14 @@ def _mean_and_grad(
     loss_and_grad: LossAndGrad,
 ) -> Tuple[Tensor, Tensor]:
     num_pixels = output.shape[-2:].numel()
-    output_rows = output.reshape(-1, num_pixels)
-    target_rows = target.reshape(-1, num_pixels)
+    output_rows = output.reshape(-1, 1, num_pixels)
+    target_rows = target.reshape(-1, 1, num_pixels)
     if mask is None:
-        factor = output.new_ones(()).expand(len(output_rows), 1)
+        factor = output.new_ones(()).expand(len(output_rows), 1, 1)
     elif mask.shape[-2:].numel() == 1:
-        factor = mask.expand(*output.shape[:2], 1, 1).reshape(-1, 1)
+        factor = mask.expand(*output.shape[:2], 1, 1).reshape(-1, 1, 1)
     else:
-        factor = mask.expand(output.shape).reshape(-1, num_pixels)
+        factor = mask.expand(output.shape).reshape(-1, 1, num_pixels)
     factor = factor / output.numel()
 
     mean = output.new_zeros(())
