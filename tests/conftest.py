@@ -115,6 +115,7 @@ def coco_data(tmp_path_factory):
                 )
             )
         coco = dict(
+            info={},  # which pycocotools 2.0.10 needs
             images=images,
             annotations=anns,
             categories=[dict(id=1, name='person')],

@@ -497,7 +497,8 @@ def evaluate(coco: dict, boxes: List[dict]) -> str:
     if not boxes:
         return 'person AP 0.000: there are no boxes'
     index = COCO()
-    index.dataset = {**coco, 'annotations': labels}
+    # Until version 2.0.10 pycocotools needs an info, which files may lack.
+    index.dataset = {'info': {}, **coco, 'annotations': labels}
     with contextlib.redirect_stdout(io.StringIO()):
         index.createIndex()
         found = index.loadRes(
