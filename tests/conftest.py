@@ -27,6 +27,12 @@ if not hasattr(torch.testing, 'assert_close'):  # torch < 1.9
     torch.testing.assert_close = torch.testing.assert_allclose
 
 
+needs_autocast = pytest.mark.skipif(
+    not hasattr(torch, 'autocast'),
+    reason='torch before 1.10 has autocast on GPUs only',
+)
+
+
 def load_tool(path):
     """Import a script of tools/ without running it."""
     path = ROOT / 'tools' / path

@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import socket
 import textwrap
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmpose_lossplus  # noqa: F401  registers the components
 
+from .conftest import needs_autocast
 from .test_configs import CONFIGS
 
 HEATMAPS = ('AsymmetricMSELoss', 'RegularizedMSELoss', 'FocusedMSELoss')
@@ -89,12 +91,12 @@ def batch(indices):
     return dict(inputs=torch.stack(inputs).float(), data_samples=samples)
 
 
-def train_on_shards(rank, world_size, folder):
+def train_on_shards(rank, world_size, folder, port=None):
     """Four pictures in three steps; rank 0 saves losses and weights."""
     if world_size > 1:
         torch.distributed.init_process_group(
             'gloo',
-            init_method=f'file://{folder}/group',
+            init_method=f'tcp://127.0.0.1:{port}',
             rank=rank,
             world_size=world_size,
         )
@@ -129,7 +131,10 @@ def test_two_processes_train_as_one(tmp_path):
     """Means over all pixels of equal shards have the mean of all."""
     folder = str(tmp_path)
     train_on_shards(0, 1, folder)
-    torch.multiprocessing.spawn(train_on_shards, (2, folder), nprocs=2)
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(train_on_shards, (2, folder, port), nprocs=2)
     one, two = (torch.load(tmp_path / f'{n}.pth') for n in (1, 2))
     for loss in LOSSES:
         torch.testing.assert_close(two[loss], one[loss], rtol=1e-9, atol=1e-12)
@@ -146,6 +151,7 @@ def check_training(loss, step):
     assert losses[-5:].max() < 0.8 * losses[0], loss
 
 
+@needs_autocast
 @pytest.mark.parametrize('loss', LOSSES)
 def test_bfloat16_on_the_cpu(loss):
     model, data = pose_model(loss), batch(range(4))

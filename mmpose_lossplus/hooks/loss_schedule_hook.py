@@ -164,13 +164,12 @@ class LossScheduleHook(Hook):
         model = runner.model
         if is_model_wrapper(model):
             model = model.module
-        try:
-            root = model.get_submodule(self.loss)
-        except AttributeError:
+        root = dict(model.named_modules()).get(self.loss)
+        if root is None:
             raise ValueError(
                 f'LossScheduleHook found no loss {self.loss!r} in '
                 f'{type(model).__name__}.'
-            ) from None
+            )
         found = [
             module
             for module in root.modules()

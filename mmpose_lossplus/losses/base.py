@@ -1,6 +1,6 @@
 import warnings
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple
 
 import torch
 from mmengine.runner.amp import autocast
@@ -8,22 +8,21 @@ from mmpose.models.losses import KeypointMSELoss
 from torch import Tensor
 
 from .functional import by_autograd
-from .fused import LossAndGrad, fused_mean
-
-try:
-    from torch.compiler import is_compiling  # torch >= 2.3
-except ImportError:
-    try:
-        from torch._utils import is_compiling
-    except ImportError:  # torch < 2.0
-
-        def is_compiling() -> bool:
-            return False
+from .fused import CAN_COMPILE, LossAndGrad, fused_mean, is_compiling
 
 
 def _at_least_float32(*maps: Tensor) -> List[Tensor]:
     double = any(x.dtype == torch.float64 for x in maps)
     return [x.to(torch.float64 if double else torch.float32) for x in maps]
+
+
+def _no_autocast(device_type: str) -> ContextManager:
+    # A compiler knows torch.autocast alone.
+    if is_compiling():
+        return torch.autocast(device_type, enabled=False)
+    if not hasattr(torch, 'autocast'):  # torch < 1.10, where it is CUDA's
+        return autocast(enabled=False)
+    return autocast(device_type, enabled=False)
 
 
 class HeatmapLoss(KeypointMSELoss):
@@ -48,6 +47,12 @@ class HeatmapLoss(KeypointMSELoss):
 
     #: Whether the output is logits (of ``SigmoidConv2d``) or heatmaps.
     takes_logits = False
+
+    _maps_equation = True
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._maps_equation = cls.loss_map is HeatmapLoss.loss_map
 
     def __init__(
         self,
@@ -103,16 +108,15 @@ class HeatmapLoss(KeypointMSELoss):
             mask = mask * factor
 
         output, target = _at_least_float32(output, target)
-        if is_compiling():
-            # A compiler fuses the equation by itself.
-            return self._mean(output, target, mask) * self.loss_weight
-        with autocast(output.device.type, enabled=False):
+        loss_and_grad = None
+        if CAN_COMPILE or not is_compiling():
             loss_and_grad = self._loss_and_grad(output, target, mask)
+        with _no_autocast(output.device.type):
             if loss_and_grad is None:
                 mean = self._mean(output, target, mask)
             else:
                 mean = fused_mean(output, target, mask, loss_and_grad)
-            return mean * self.loss_weight
+        return mean * self.loss_weight
 
     def _mean(
         self, output: Tensor, target: Tensor, mask: Optional[Tensor]
@@ -132,16 +136,18 @@ class HeatmapLoss(KeypointMSELoss):
         constant = not any(
             x is not None and x.requires_grad for x in (target, mask)
         )
-        if not needed or not constant or not output.numel():
+        if not needed or not constant or output.shape[0] == 0:
             return None
-        if type(self).loss_map is not HeatmapLoss.loss_map:
-            return None  # somebody's own, which the equation does not know
+        if not self._maps_equation:
+            return None  # somebody's own loss map
         function, parameters = self.equation()
         # Somebody's function may look at the whole batch.
         if any(callable(value) for value in parameters.values()):
             return None
         loss_and_grad = getattr(function, 'loss_and_grad', None)
         if loss_and_grad is None:
+            if is_compiling():
+                return None
             loss_and_grad = partial(by_autograd, function)
         return partial(loss_and_grad, **parameters)
 
@@ -218,10 +224,10 @@ class LogitHeatmapLoss(HeatmapLoss):
         mask: Optional[Tensor],
     ) -> None:
         super()._check_inputs(output, target, target_weights, mask)
-        if self._first_batch_checked or is_compiling() or not target.numel():
+        if is_compiling() or self._first_batch_checked or not target.numel():
             return
         name = type(self).__name__
-        low, high = (x.item() for x in target.float().aminmax())
+        low, high = target.min().item(), target.max().item()
         if low < 0 or high > 1:
             raise ValueError(
                 f'{name} needs a target in [0, 1], got values from {low:g} to '

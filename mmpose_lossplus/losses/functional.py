@@ -10,7 +10,7 @@ common. It takes maps (N, 1, H * W) of N keypoints.
 """
 
 from functools import wraps
-from typing import Any, Callable, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -31,20 +31,33 @@ WEIGHT_FNS = {
     'exp': torch.exp,
 }
 
-# Weight w and residual r of a squared error w r^2. The weight is constant in
-# back-propagation, the residual grows with S at slope 1 wherever it is not 0.
-# A tensor alone is a summand of any other kind.
-Term = Union[Tuple[Union[float, Tensor], Tensor], Tensor]
+
+class Square(NamedTuple):
+    """A summand w r^2 of a loss.
+
+    The weight is constant in back-propagation, the residual grows with S at
+    slope 1 wherever it is not 0.
+    """
+
+    weight: Union[float, Tensor]
+    residual: Tensor
+
+
+class Penalty(NamedTuple):
+    """A summand of any other kind, and its derivative by S."""
+
+    loss: Tensor
+    grad: Tensor
 
 
 def sum_of_squares(
-    terms: Callable[..., Sequence[Term]],
+    terms: Callable[..., Sequence[Union[Square, Penalty]]],
 ) -> Callable[..., Tensor]:
-    """Make an equation of its terms: the loss is the sum of w r^2.
+    """Make an equation of its terms: the loss is their sum.
 
     Args:
         terms (Callable): Takes maps and hyper-parameters, and returns the
-            terms of each pixel.
+            terms of each pixel, a :class:`Square` first.
 
     Returns:
         Callable: Takes the same and returns the loss of each pixel; see the
@@ -54,21 +67,24 @@ def sum_of_squares(
     @wraps(terms)
     def equation(*args: Any, **kwargs: Any) -> Tensor:
         return sum(
-            term if isinstance(term, Tensor) else term[0] * term[1] ** 2
+            term.weight * term.residual**2
+            if isinstance(term, Square)
+            else term.loss
             for term in terms(*args, **kwargs)
         )
 
     def loss_and_grad(*args: Any, **kwargs: Any) -> Tuple[Tensor, Tensor]:
-        first, *others = terms(*args, **kwargs)
-        if any(isinstance(term, Tensor) for term in others):
-            return by_autograd(equation, *args, **kwargs)
-        weight, residual = first
+        (weight, residual), *others = terms(*args, **kwargs)
         half_grad = weight * residual
         loss = half_grad * residual
-        for weight, residual in others:
-            weighted = weight * residual
-            loss.addcmul_(weighted, residual)
-            half_grad += weighted
+        for term in others:
+            if isinstance(term, Penalty):
+                loss += term.loss
+                half_grad += term.grad / 2
+            else:
+                weighted = term.weight * term.residual
+                loss.addcmul_(weighted, term.residual)
+                half_grad += weighted
         return loss, half_grad.mul_(2)
 
     equation.loss_and_grad = loss_and_grad
@@ -170,18 +186,21 @@ def amse(
     if isinstance(reference, Tensor):
         reference = reference.detach()
 
-    error = output - target
+    error = Square(1, output - target)
     if form == 'quadratic':
-        return (1, error), (beta, F.relu(output - reference))
+        return error, Square(beta, F.relu(output - reference))
     if form == 'difference_of_squares':
-        excess = F.relu(output) ** 2 - reference**2
-        return (1, error), beta * F.relu(excess)
+        positive = F.relu(output)
+        excess = F.relu(positive**2 - reference**2)
+        slope = 2 * positive * (excess > 0)
+        return error, Penalty(beta * excess, beta * slope)
     if form == 'linear':
-        return (1, error), beta * F.relu(output - reference)
+        excess = F.relu(output - reference)
+        return error, Penalty(beta * excess, beta * (excess > 0))
     if form == 'prediction_weighted':
-        return ((1 + beta * reference, error),)
+        return (Square(1 + beta * reference, output - target),)
     if form == 'error_weighted':
-        return (1, error), (beta * reference, output)
+        return error, Square(beta * reference, output)
     raise ValueError(f'form must be one of {AMSE_FORMS}, got {form!r}.')
 
 
@@ -202,7 +221,7 @@ def rmse(output: Tensor, target: Tensor, beta: float = 0.01) -> Tensor:
     Returns:
         Tensor: Loss of each pixel, shape (B, K, H, W).
     """
-    return (1, output - target), (beta, output)
+    return Square(1, output - target), Square(beta, output)
 
 
 @sum_of_squares
@@ -233,7 +252,7 @@ def fmse(
     Returns:
         Tensor: Loss of each pixel, shape (B, K, H, W).
     """
-    return (((target + delta) ** gamma, output - target),)
+    return (Square((target + delta) ** gamma, output - target),)
 
 
 @sum_of_squares
@@ -266,7 +285,7 @@ def heatmap_weighting_mse(
     """
     weight_fn = get_weight_fn(weight_fn)
     weight = 1 if weight_fn is None else weight_fn(target) + 1
-    return ((weight, output - target),)
+    return (Square(weight, output - target),)
 
 
 def anchor_loss(

@@ -8,7 +8,22 @@ that stays in the cache, and the derivative is the only map that is kept.
 from typing import Callable, Optional, Tuple
 
 import torch
+from mmengine.utils import digit_version
 from torch import Tensor
+
+try:
+    from torch.compiler import is_compiling  # torch >= 2.3
+except ImportError:
+    try:
+        from torch._utils import is_compiling
+    except ImportError:  # torch < 2.0
+
+        def is_compiling() -> bool:
+            return False
+
+
+# The first version tried where a compiled autograd.Function takes a function.
+CAN_COMPILE = digit_version(torch.__version__) >= digit_version('2.13.0')
 
 # Output and target of some keypoints, (N, 1, H * W) -> loss and its derivative
 # by the output, both of this shape. The tensors that it returns are changed.
@@ -40,7 +55,26 @@ def fused_mean(
     Raises:
         RuntimeError: In a backward with ``create_graph=True``.
     """
+    if is_compiling():
+        factor = torch.ones_like(output[:1, :1]) if mask is None else mask
+        factor = factor / output.numel()
+        return _CompiledMean.apply(output, target, factor, loss_and_grad)
     return _FusedMean.apply(output, target, mask, loss_and_grad)
+
+
+class _CompiledMean(torch.autograd.Function):
+    """For a compiler, which makes blocks by itself."""
+
+    @staticmethod
+    def forward(ctx, output, target, factor, loss_and_grad):
+        loss, grad = loss_and_grad(output, target)
+        ctx.save_for_backward(grad * factor)
+        return (loss * factor).sum()
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        (grad,) = ctx.saved_tensors
+        return grad * grad_output, None, None, None
 
 
 class _FusedMean(torch.autograd.Function):

@@ -158,9 +158,9 @@ def test_one_of_several_losses(tmp_path):
 
 
 @pytest.fixture
-def one_process_group(tmp_path):
+def one_process_group():
     torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{tmp_path}/group', rank=0, world_size=1
+        'gloo', store=torch.distributed.HashStore(), rank=0, world_size=1
     )
     yield
     torch.distributed.destroy_process_group()
