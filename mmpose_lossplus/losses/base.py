@@ -7,8 +7,8 @@ from mmengine.runner.amp import autocast
 from mmpose.models.losses import KeypointMSELoss
 from torch import Tensor
 
-from .functional import by_autograd
-from .fused import CAN_COMPILE, LossAndGrad, fused_mean, is_compiling
+from .functional import by_autograd, is_compiling
+from .fused import CAN_COMPILE, LossAndGrad, fused_mean
 
 
 def _at_least_float32(*maps: Tensor) -> List[Tensor]:

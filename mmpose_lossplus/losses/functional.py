@@ -16,6 +16,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+try:
+    from torch.compiler import is_compiling  # torch >= 2.3
+except ImportError:
+    try:
+        from torch._utils import is_compiling
+    except ImportError:  # torch < 2.0
+
+        def is_compiling() -> bool:
+            return False
+
+
 AMSE_FORMS = (
     'quadratic',
     'difference_of_squares',
@@ -342,20 +353,29 @@ def _anchor_factors(
     background_threshold: float,
 ) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
     """BCE, q, 1 + q - q* where it counts, else 1, and 1 there, else 0."""
-    # Above its threshold softplus is its argument, from 37 on exactly.
-    bce = F.softplus(output, threshold=50) - output * target
+    bce = F.relu(output) - output * target
+    bce = bce + torch.log1p(torch.exp(-output.abs()))
     q = output.sigmoid()
-    peak = q.detach().masked_fill(target <= anchor_threshold, -1)
-    peak = peak.amax(dim=(-2, -1), keepdim=True)
+    # Numbers, not truth values: these are slow, also in a compiler.
+    foreground = _compare(torch.gt, target, anchor_threshold)
+    labelled = foreground.amax(dim=(-2, -1), keepdim=True)
+    peak = (q.detach() * foreground).amax(dim=(-2, -1), keepdim=True)
     anchor = (peak - slack).clamp(min=0)
-    # Numbers: compilers do not vectorize a condition that broadcasts.
-    modulated = (target <= background_threshold).to(q.dtype)
-    modulated = modulated * (peak >= 0).to(q.dtype)
+    modulated = _compare(torch.le, target, background_threshold) * labelled
     base = 1 + (q - anchor) * modulated
     if slack == 0:
         # It can be 0, where a power below 1 has an infinite gradient.
         base = base.clamp(min=torch.finfo(q.dtype).tiny)
     return bce, q, base, modulated
+
+
+def _compare(
+    comparison: Callable[..., Tensor], maps: Tensor, threshold: float
+) -> Tensor:
+    """1 where a comparison holds, else 0."""
+    if is_compiling():
+        return comparison(maps, threshold).to(maps.dtype)
+    return comparison(maps, threshold, out=torch.empty_like(maps))
 
 
 def _anchor_loss_and_grad(

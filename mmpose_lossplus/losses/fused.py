@@ -11,16 +11,7 @@ import torch
 from mmengine.utils import digit_version
 from torch import Tensor
 
-try:
-    from torch.compiler import is_compiling  # torch >= 2.3
-except ImportError:
-    try:
-        from torch._utils import is_compiling
-    except ImportError:  # torch < 2.0
-
-        def is_compiling() -> bool:
-            return False
-
+from .functional import is_compiling
 
 # The first version tried where a compiled autograd.Function takes a function.
 CAN_COMPILE = digit_version(torch.__version__) >= digit_version('2.13.0')

@@ -76,6 +76,9 @@ def make_steps(
     losses = {BASELINE: KeypointMSELoss(use_target_weight=True)}
     for name in names:
         losses[name] = getattr(lossplus, name)()
+    if compiled:
+        # They share their code, which is compiled for each loss and shape.
+        torch._dynamo.config.cache_size_limit = 100
     for name in names if compiled else ():
         losses[f'  {name}, compiled'] = torch.compile(losses[name])
 
