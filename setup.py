@@ -79,7 +79,7 @@ setup(
         # MMEngine finds `mmpose::` configs with pkg_resources.
         'setuptools<82',
     ],
-    extras_require=dict(detect=['mmdet>=3.0.0,<3.4.0']),
+    extras_require=dict(detect=['mmdet>=3.2.0,<3.4.0']),
     cmdclass=dict(build_py=BuildPyWithMim, develop=DevelopWithMim),
     zip_safe=False,
 )
