@@ -353,16 +353,21 @@ def _anchor_factors(
     background_threshold: float,
 ) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
     """BCE, q, 1 + q - q* where it counts, else 1, and 1 there, else 0."""
-    bce = F.relu(output) - output * target
+    bce = torch.addcmul(F.relu(output), output, target, value=-1)
     bce = bce + torch.log1p(torch.exp(-output.abs()))
     q = output.sigmoid()
-    # Numbers, not truth values: these are slow, also in a compiler.
-    foreground = _compare(torch.gt, target, anchor_threshold)
-    labelled = foreground.amax(dim=(-2, -1), keepdim=True)
-    peak = (q.detach() * foreground).amax(dim=(-2, -1), keepdim=True)
-    anchor = (peak - slack).clamp(min=0)
-    modulated = _compare(torch.le, target, background_threshold) * labelled
-    base = 1 + (q - anchor) * modulated
+    # Numbers, not truth values: these are slow, also in a compiler. And the
+    # highest logit, not the highest q, which would need q twice there.
+    rest = _compare(torch.le, target, anchor_threshold)
+    lowest = -torch.finfo(q.dtype).max
+    logit = torch.add(output.detach(), rest, alpha=lowest)
+    logit = logit.amax(dim=(-2, -1), keepdim=True)
+    anchor = (logit.sigmoid() - slack).clamp(min=0)
+    # Without foreground no pixel is background: the highest is log(0).
+    labelled = _compare(torch.gt, logit, lowest / 2)
+    highest = labelled.log() + background_threshold
+    modulated = _compare(torch.le, target, highest)
+    base = torch.addcmul(torch.ones_like(anchor), q - anchor, modulated)
     if slack == 0:
         # It can be 0, where a power below 1 has an infinite gradient.
         base = base.clamp(min=torch.finfo(q.dtype).tiny)
@@ -370,7 +375,9 @@ def _anchor_factors(
 
 
 def _compare(
-    comparison: Callable[..., Tensor], maps: Tensor, threshold: float
+    comparison: Callable[..., Tensor],
+    maps: Tensor,
+    threshold: Union[float, Tensor],
 ) -> Tensor:
     """1 where a comparison holds, else 0."""
     if is_compiling():
