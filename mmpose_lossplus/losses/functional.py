@@ -357,16 +357,17 @@ def _anchor_factors(
     bce = bce + torch.log1p(torch.exp(-output.abs()))
     q = output.sigmoid()
     # Numbers, not truth values: these are slow, also in a compiler. And the
-    # highest logit, not the highest q, which would need q twice there.
-    rest = _compare(torch.le, target, anchor_threshold)
-    lowest = -torch.finfo(q.dtype).max
-    logit = torch.add(output.detach(), rest, alpha=lowest)
-    logit = logit.amax(dim=(-2, -1), keepdim=True)
-    anchor = (logit.sigmoid() - slack).clamp(min=0)
-    # Without foreground no pixel is background: the highest is log(0).
-    labelled = _compare(torch.gt, logit, lowest / 2)
-    highest = labelled.log() + background_threshold
-    modulated = _compare(torch.le, target, highest)
+    # highest logit, not the highest q, which a compiler would keep as a map.
+    unlabelled = _compare(torch.le, target, anchor_threshold)
+    lowest = -torch.finfo(output.dtype).max
+    peak = torch.add(output.detach(), unlabelled, alpha=lowest)
+    peak = peak.amax(dim=(-2, -1), keepdim=True)
+    anchor = (peak.sigmoid() - slack).clamp(min=0)
+    # No background without foreground: log(0) is below every target.
+    foreground = _compare(torch.gt, peak, lowest / 2)
+    modulated = _compare(
+        torch.le, target, background_threshold + foreground.log()
+    )
     base = torch.addcmul(torch.ones_like(anchor), q - anchor, modulated)
     if slack == 0:
         # It can be 0, where a power below 1 has an infinite gradient.
