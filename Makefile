@@ -3,10 +3,14 @@ PYTHON ?= python3
 STACK ?= default
 VENV ?= .venv$(patsubst %,-%,$(filter-out default,$(STACK)))
 LOSS ?= hmw
+# Of make compare.
+LOSSES ?= mse amse rmse fmse hmw anchor
+SEEDS ?= 0 1 2
+EPOCHS ?= 10
 # Extra arguments of pytest, as in `make test ARGS="-m 'not slow'"`.
 ARGS ?=
 
-.PHONY: demo demo-full test doctor lint venv clean
+.PHONY: demo demo-full compare test doctor lint venv clean
 
 demo: venv
 	$(VENV)/bin/python tools/misc/demo.py --loss $(LOSS)
@@ -14,6 +18,15 @@ demo: venv
 # With a detector that finds the people, and a clip.
 demo-full: venv
 	$(VENV)/bin/python tools/misc/demo.py --loss $(LOSS) --full
+
+# Which loss is best for the demo data; two trainings run at a time.
+compare: venv
+	$(VENV)/bin/python tools/dataset_converters/prepare_demo_data.py \
+		--out data/demo
+	$(VENV)/bin/python tools/compare_losses.py \
+		configs/demo/td-hm_mobilenetv3-dwattn_1xb16-60e_demo-128x96.py \
+		--losses $(LOSSES) --seeds $(SEEDS) --epochs $(EPOCHS) --jobs 2 \
+		--work-dir work_dirs/compare/demo-$(EPOCHS)e
 
 # The tests' models are so small that threads mostly wait for each other, and on
 # a busy machine for seconds.

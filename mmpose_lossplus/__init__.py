@@ -47,13 +47,22 @@ from .backbones import StackedHourglass  # noqa: E402
 from .datasets import LspDataset  # noqa: E402
 from .evaluation import (  # noqa: E402
     CocoSubmission,
+    DoubleCounting,
+    HeatmapMetric,
+    HeatmapValidationLoss,
+    KeypointErrors,
+    LossConsistency,
+    LossShare,
     LspPCKAccuracy,
     MpiiSubmission,
+    SideSwaps,
+    diagnostic_metrics,
 )
 from .heads import DepthwiseDeconvAttentionHead  # noqa: E402
 from .hooks import (  # noqa: E402
     EpochSeedHook,
     LossScheduleHook,
+    PenaltyVisualizationHook,
     SafeCheckpointHook,
 )
 from .layers import (  # noqa: E402
@@ -84,20 +93,29 @@ __all__ = [
     'ChannelSpatialAttention',
     'CocoSubmission',
     'DepthwiseDeconvAttentionHead',
+    'DoubleCounting',
     'EpochSeedHook',
     'FocusedMSELoss',
     'HeatmapFocalLoss',
     'HeatmapLoss',
+    'HeatmapMetric',
+    'HeatmapValidationLoss',
     'HeatmapWeightingMSELoss',
+    'KeypointErrors',
+    'LossConsistency',
     'LossScheduleHook',
+    'LossShare',
     'LspDataset',
     'LspPCKAccuracy',
     'MpiiSubmission',
     'MultiScaleTTA',
+    'PenaltyVisualizationHook',
     'RegularizedMSELoss',
     'SafeCheckpointHook',
+    'SideSwaps',
     'SigmoidConv2d',
     'SqueezeExcitation',
     'StackedHourglass',
     '__version__',
+    'diagnostic_metrics',
 ]

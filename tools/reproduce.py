@@ -24,98 +24,48 @@ are no locks on Windows.) Several machines: --launcher slurm.
 
 import argparse
 import difflib
-import hashlib
-import importlib.metadata
 import json
-import os
-import platform
 import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from inspect import signature
 from pathlib import Path
-from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
 import _tables
-from _checkpoints import (
-    checkpoint_to_resume,
-    checkpoint_to_test,
-    rewind,
-    write_text,
+from _checkpoints import checkpoint_to_resume, checkpoint_to_test, rewind
+from _runs import (
+    Step,
+    StepError,
+    check,
+    commit,
+    config_hash,  # noqa: F401
+    hold,
+    launch_command,
+    parse_options,
+    read_config,
+    sign,  # noqa: F401
+    start,
+    stop,
+    train_command,
+    versions,
+    write_json,
 )
-from _mmpose import last_line, move_data
 from analysis_tools import report
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmpose.registry import METRICS
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-import mmpose_lossplus
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
 TOOLS = Path(__file__).resolve().parent
-PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpose', 'mmdet')
-# They do not change what comes out.
-WITHOUT_EFFECT = ('work_dir', 'resume', 'launcher')
-PROGRESS = re.compile(r'Epoch\(\w+\).*')
-# What only repeats in the lines of MMEngine's log.
-NOISE = re.compile(r'(base_lr|lr|time|data_time|memory|grad_norm): \S+ *')
-
 console = Console(highlight=False, soft_wrap=True, markup=False)
-
-
-class StepError(Exception):
-    """Why a training or a test cannot go on, in one sentence."""
-
-
-@dataclass
-class Step:
-    """A training or a test.
-
-    Args:
-        script (str): The script in tools/.
-        folder (Path): Where all that it writes goes.
-        config (str): Path of the config.
-        cfg (Config): The config with the options of the user.
-        options (List[str]): ``key=value`` for the script.
-        gpus (int): Number of processes.
-    """
-
-    script: str
-    folder: Path
-    config: str
-    cfg: Config
-    options: List[str]
-    gpus: int
-    hash: str = field(init=False)
-    lock: Optional[IO[str]] = field(init=False, default=None)
-    error: Optional[StepError] = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        self.hash = config_hash(self.cfg)
-
-    @property
-    def log(self) -> Path:
-        return self.folder / f'{Path(self.script).stem}.log'
-
-    @property
-    def ended_well(self) -> bool:
-        if not self.log.exists():
-            return False
-        lines = self.log.read_text(errors='replace').splitlines()
-        return last_line(self.script) in lines
 
 
 @dataclass(frozen=True)
@@ -138,22 +88,6 @@ class Job:
 
     def __str__(self) -> str:
         return f'{self.table.id} {self.row.id} seed {self.seed}'
-
-
-def config_hash(cfg: Config) -> str:
-    """Fingerprint of all that a config says.
-
-    Args:
-        cfg (Config): The config, with the options of the user.
-
-    Returns:
-        str: First 12 hexadecimal digits of the SHA-256 of its text.
-    """
-    content = cfg.to_dict()
-    for key in WITHOUT_EFFECT:
-        content.pop(key, None)
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def main() -> None:
@@ -280,25 +214,13 @@ def make_jobs(
         ValueError: If a row does not name exactly one config, or the options
             do not fit it.
     """
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='*', action=DictAction)
-    try:
-        options = parser.parse_args(['--cfg-options', *args.cfg_options])
-    except AssertionError as error:  # of brackets
-        raise ValueError(f'--cfg-options cannot be read: {error}') from None
+    options = parse_options(args.cfg_options)
     cfgs = {}
 
     def read(name: str) -> Tuple[str, Config]:
         path = _tables.config_file(name)
         if path not in cfgs:
-            cfg = Config.fromfile(path)
-            try:
-                cfg.merge_from_dict(move_data(cfg, options.cfg_options))
-            except (KeyError, TypeError) as error:
-                raise ValueError(
-                    f'--cfg-options do not fit {path}: {error}'
-                ) from None
-            cfgs[path] = cfg
+            cfgs[path] = read_config(path, options)
         return path, cfgs[path]
 
     trainings = {}
@@ -318,7 +240,7 @@ def make_jobs(
             folder = args.work_dir / 'train' / stem / f'seed{seed}'
             if folder not in trainings:
                 trainings[folder] = Step(
-                    *('train.py', folder, config, cfg),
+                    *(TOOLS / 'train.py', folder, config, cfg),
                     [f'randomness.seed={seed}', scale, *args.cfg_options],
                     gpus,
                 )
@@ -326,7 +248,7 @@ def make_jobs(
             folder = args.work_dir / table.id / row.id / f'seed{seed}'
             outputs = output_options(test_cfg.test_evaluator, folder)
             test_step = Step(
-                *('test.py', folder, test_config, test_cfg),
+                *(TOOLS / 'test.py', folder, test_config, test_cfg),
                 [*args.cfg_options, *outputs],
                 gpus,
             )
@@ -401,33 +323,6 @@ def print_commands(jobs: List[Job], args: argparse.Namespace) -> None:
         print(command.replace(' CHECKPOINT ', f' {checkpoint} '))
 
 
-def launch_command(
-    step: Step, args: argparse.Namespace, *more: str
-) -> List[str]:
-    """The command line of a step with the launcher before it."""
-    command = [sys.executable, str(TOOLS / step.script), step.config, *more]
-    command += ['--work-dir', str(step.folder), '--launcher', args.launcher]
-    if step.options:
-        command += ['--cfg-options', *step.options]
-    if args.launcher == 'pytorch':
-        run_module = ['-m', 'torch.distributed.run', '--standalone']
-        run_module += ['--nproc_per_node', str(step.gpus)]
-        command[1:1] = run_module
-    elif args.launcher == 'slurm':
-        srun = ['srun', '--ntasks', str(step.gpus), '--kill-on-bad-exit=1']
-        command = [*srun, *shlex.split(args.srun_args), *command]
-    return command
-
-
-def train_command(
-    step: Step, args: argparse.Namespace, resume: bool
-) -> List[str]:
-    """The command line of a training."""
-    more = ['--auto-scale-lr'] if 'auto_scale_lr' in step.cfg else []
-    # Without a checkpoint, --resume would only drop the config's load_from.
-    return launch_command(step, args, *more, *['--resume'] * resume)
-
-
 def test_command(
     step: Step, args: argparse.Namespace, checkpoint: str
 ) -> List[str]:
@@ -468,35 +363,6 @@ def run(jobs: List[Job], args: argparse.Namespace) -> Dict[str, str]:
                     f'seed {job.seed}: {error}'
                 )
     return {name: '; '.join(texts) for name, texts in problems.items()}
-
-
-def hold(folder: Path) -> IO[str]:
-    """Lock a folder, or end the script if another process has it.
-
-    The lock is the open file's: a process that inherits the file holds it
-    until it ends, even if this one ends before.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / '.lock').open('a+')
-    if fcntl is not None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            sys.exit(
-                f'{folder} is in use by {lock.read()}: wait until it ends, '
-                'or end it, and start again.'
-            )
-    sign(lock, os.getpid())
-    return lock
-
-
-def sign(lock: IO[str], pid: int) -> None:
-    """Say in the lock file which process is at work."""
-    lock.seek(0)
-    lock.truncate()
-    lock.write(f'process {pid} on {platform.node()}')
-    lock.flush()
 
 
 def train(job: Job, args: argparse.Namespace) -> None:
@@ -575,42 +441,17 @@ def launch(step: Step, title: str, command: List[str]) -> None:
         StepError: If it does not end well.
     """
     console.print(f'{title}: {step.log}')
-    start = time.time()
-    # Into the file, not through a pipe: it must not depend on this process.
-    with step.log.open('ab') as out:
-        process = subprocess.Popen(
-            command,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            pass_fds=[] if fcntl is None else [step.lock.fileno()],
-        )
+    begin = time.time()
+    process = start(step, command)
     try:
-        sign(step.lock, process.pid)
-        with step.log.open(errors='replace') as log, console.status(
-            'starting'
-        ) as status:
-            log.seek(0, os.SEEK_END)
+        with console.status('starting') as status:
             while process.poll() is None:
-                for line in log:
-                    found = PROGRESS.search(line)
-                    if found:
-                        words = NOISE.sub('', found[0]).split()
-                        status.update(Text(' '.join(words)))
+                status.update(Text(step.progress() or 'starting'))
                 time.sleep(0.2)
     finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
-        sign(step.lock, os.getpid())
-    if process.returncode or not step.ended_well:
-        lines = step.log.read_text(errors='replace').split('\n')
-        words = [line.strip() for line in lines if re.search(r'\w', line)]
-        step.error = StepError(
-            f'{words[-1] if words else "No output"} ({step.script} ended with '
-            f'exit code {process.returncode}, see {step.log})'
-        )
-        raise step.error
-    took = timedelta(seconds=round(time.time() - start))
+        stop(step, process)
+    check(step, process)
+    took = timedelta(seconds=round(time.time() - begin))
     console.print(f'{title}: done in {took}')
 
 
@@ -622,42 +463,6 @@ def seconds(folder: Path) -> int:
             start = datetime.strptime(log.stem, '%Y%m%d_%H%M%S')
             total += log.stat().st_mtime - start.timestamp()
     return round(total)
-
-
-def commit() -> str:
-    """Commit of this checkout, with +dirty if files differ from it."""
-
-    def git(*args: str) -> str:
-        return subprocess.check_output(
-            ['git', '-C', _tables.ROOT, *args],
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ).strip()
-
-    try:
-        top = Path(git('rev-parse', '--show-toplevel'))
-        if top.resolve() != Path(_tables.ROOT).resolve():
-            return 'unknown'
-        dirty = git('status', '--porcelain', '--untracked-files=no')
-        return git('rev-parse', 'HEAD') + '+dirty' * bool(dirty)
-    except (OSError, subprocess.CalledProcessError):
-        return 'unknown'
-
-
-def versions() -> Dict[str, str]:
-    """Versions of what the results depend on."""
-    found = dict(python=platform.python_version())
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = 'none'
-    found['mmpose_lossplus'] = mmpose_lossplus.__version__
-    return found
-
-
-def write_json(path: Path, content: Dict[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=2))
 
 
 if __name__ == '__main__':

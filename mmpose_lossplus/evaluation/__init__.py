@@ -1,5 +1,21 @@
 from .coco_submission import CocoSubmission
+from .diagnostics import diagnostic_metrics
+from .heatmap_metric import HeatmapMetric
+from .keypoint_metrics import DoubleCounting, KeypointErrors, SideSwaps
+from .loss_metrics import HeatmapValidationLoss, LossConsistency, LossShare
 from .lsp_pck_accuracy import LspPCKAccuracy
 from .mpii_submission import MpiiSubmission
 
-__all__ = ['CocoSubmission', 'LspPCKAccuracy', 'MpiiSubmission']
+__all__ = [
+    'CocoSubmission',
+    'DoubleCounting',
+    'HeatmapMetric',
+    'HeatmapValidationLoss',
+    'KeypointErrors',
+    'LossConsistency',
+    'LossShare',
+    'LspPCKAccuracy',
+    'MpiiSubmission',
+    'SideSwaps',
+    'diagnostic_metrics',
+]

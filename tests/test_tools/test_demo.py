@@ -5,8 +5,6 @@ import json
 import cv2
 import pytest
 
-from ..conftest import ROOT
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize('loss', ['hmw', 'anchor'])
@@ -56,9 +54,7 @@ def test_unknown_loss(run_tool, tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    'tool', ['draw_predictions.py', 'plot_training.py', 'plot_losses.py']
-)
+@pytest.mark.parametrize('tool', ['draw_predictions.py', 'plot_training.py'])
 def test_pictures_have_help(run_tool, tool):
     assert (
         'picture to write'
@@ -82,12 +78,3 @@ def test_no_training_to_plot(run_tool, tmp_path):
     )
     assert 'has no */vis_data/scalars.json' in result.stdout
     assert 'Traceback' not in result.stdout
-
-
-def test_picture_of_the_losses(run_tool, tmp_path):
-    out = tmp_path / 'losses.png'
-    run_tool('analysis_tools/plot_losses.py', out)
-    assert (
-        cv2.imread(str(out)).shape
-        == cv2.imread(str(ROOT / 'docs' / 'losses.png')).shape
-    )

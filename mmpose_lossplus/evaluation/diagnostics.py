@@ -1,0 +1,48 @@
+from typing import List
+
+from mmengine.config import Config
+
+
+def diagnostic_metrics(cfg: Config, norm_item: str = 'bbox') -> List[dict]:
+    """All diagnostics for the model of a config.
+
+    They look at heatmaps, so the model must give them, with
+    ``cfg.model.test_cfg.output_heatmaps = True``.
+
+    Args:
+        cfg (Config): Config of a top-down heatmap model. Codec and loss are
+            taken from its head, of several losses that of the last stage.
+        norm_item (str): What distances are divided by, 'bbox' or 'head'.
+            Defaults to 'bbox'.
+
+    Returns:
+        list[dict]: Configs of the metrics, for ``val_evaluator`` or
+        ``test_evaluator``.
+
+    Raises:
+        ValueError: If the head has no decoder or no loss.
+    """
+    model = cfg.model.get('module', cfg.model)  # a MultiScaleTTA has it
+    head = model.get('head') or {}
+    codec, loss = head.get('decoder'), head.get('loss')
+    if not codec or not loss:
+        raise ValueError(
+            'The diagnostics are for top-down heatmap models, whose head has '
+            f'a decoder and a loss, got a {model.get("type")} with the head '
+            f'{head.get("type")}.'
+        )
+    if isinstance(loss, (list, tuple)):
+        loss = loss[-1]
+    return [
+        dict(type='HeatmapValidationLoss', codec=codec, loss=loss),
+        dict(
+            type='LossConsistency',
+            codec=codec,
+            loss=loss,
+            norm_item=norm_item,
+        ),
+        dict(type='LossShare', codec=codec, loss=loss),
+        dict(type='DoubleCounting', codec=codec),
+        dict(type='SideSwaps', norm_item=norm_item),
+        dict(type='KeypointErrors', norm_item=norm_item),
+    ]

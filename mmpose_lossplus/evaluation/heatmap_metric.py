@@ -1,0 +1,190 @@
+from abc import abstractmethod
+from typing import Any, NamedTuple, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from mmpose.codecs import UDPHeatmap
+from mmpose.datasets.transforms import GenerateTarget
+from mmpose.structures.bbox import get_udp_warp_matrix, get_warp_matrix
+from torch import Tensor
+
+
+class Maps(NamedTuple):
+    """Maps of one person, a batch of one on the CPU.
+
+    Attributes:
+        output (Tensor): Predicted heatmaps, (1, K, H, W), as decoded.
+        target (Tensor): Target heatmaps, (1, K, H, W), float64.
+        weights (Tensor): Weights of the keypoints, (1, K), float64; 0 without
+            label or outside of the map.
+    """
+
+    output: Tensor
+    target: Tensor
+    weights: Tensor
+
+
+class HeatmapMetric(BaseMetric):
+    """A metric of predicted heatmaps and their targets.
+
+    A metric is a subclass with :meth:`measure`, which takes one person's maps
+    and returns some numbers: maps are not kept, so that any data set fits in
+    memory. The model gives its maps with ``model=dict(test_cfg=dict(
+    output_heatmaps=True))``.
+
+    The maps are those that the keypoints are decoded from: of the last stage,
+    after a sigmoid if the final layer is ``SigmoidConv2d``, and with
+    ``flip_test=True``, which most configs of MMPose set, the mean of the
+    picture's maps and its mirror image's. Set ``flip_test=False`` for those
+    of the picture alone.
+
+    Target and weights are what training would take: pipelines that validate
+    have none, so the labels go through the same affine transformation and
+    codec. With ``codec=None`` they are taken from the data instead, where
+    ``GenerateTarget`` stands in the pipeline before ``PackPoseInputs``; that
+    suits targets that a codec alone does not determine.
+
+    Args:
+        codec (dict, optional): Config of the codec that the model is trained
+            with, one that gives a map per keypoint. A :class:`UDPHeatmap`
+            implies ``TopdownAffine(use_udp=True)``. Defaults to ``None``.
+        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
+
+    Raises:
+        ValueError: While evaluating, if there are no predicted heatmaps, no
+            labels or no targets, or they do not fit each other.
+    """
+
+    def __init__(self, codec: Optional[dict] = None, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.generate = None if codec is None else GenerateTarget(codec)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Measure each person of a batch.
+
+        Args:
+            data_batch (Any): Not used.
+            data_samples (Sequence[dict]): Predictions and labels.
+        """
+        for sample in data_samples:
+            self.results.append(self.measure(sample, self.maps(sample)))
+
+    @abstractmethod
+    def measure(self, sample: dict, maps: Maps) -> Any:
+        """Numbers of one person for ``compute_metrics``."""
+
+    def maps(self, sample: dict) -> Maps:
+        """Take the maps of one person out of a data sample.
+
+        Args:
+            sample (dict): With ``pred_fields`` and either ``gt_fields`` and
+                ``gt_instance_labels`` or the labels in ``gt_instances``.
+
+        Returns:
+            Maps: Prediction, target and weights.
+        """
+        name = type(self).__name__
+        output = (sample.get('pred_fields') or {}).get('heatmaps')
+        if output is None:
+            raise ValueError(
+                f'{name} needs the predicted heatmaps, but there are none: '
+                'set model.test_cfg.output_heatmaps=True in the config or '
+                'with --cfg-options.'
+            )
+        check_labels(sample, name)
+        target, weights = (
+            torch.as_tensor(x).cpu().double() for x in self._target(sample)
+        )
+        if output.shape != target.shape or weights.shape != (1, len(target)):
+            raise ValueError(
+                f'{name} compares one map per keypoint, but for '
+                f'{weights.numel()} keypoints the model predicts maps of '
+                f'shape {tuple(output.shape)} and the target has '
+                f'{tuple(target.shape)}: give it the codec that the model is '
+                'trained with.'
+            )
+        return Maps(output.detach().cpu()[None], target[None], weights)
+
+    def _target(self, sample: dict) -> Tuple[Any, Any]:
+        name = type(self).__name__
+        if self.generate is None:
+            try:
+                return (
+                    sample['gt_fields']['heatmaps'],
+                    sample['gt_instance_labels']['keypoint_weights'],
+                )
+            except KeyError:
+                raise ValueError(
+                    f'{name} needs targets: give it the codec that the model '
+                    'is trained with, codec=codec.'
+                ) from None
+        codec, size = self.generate.encoder, sample['input_size']
+        if tuple(size) != tuple(codec.input_size):
+            raise ValueError(
+                f'{name} has a codec for inputs of {tuple(codec.input_size)}, '
+                f'but the model got one of {tuple(size)}: give it the codec '
+                'that the model is trained with.'
+            )
+        udp = isinstance(codec, UDPHeatmap)
+        matrix = (get_udp_warp_matrix if udp else get_warp_matrix)(
+            sample['input_center'], sample['input_scale'], 0.0, size
+        )
+        labels = sample['gt_instances']
+        keypoints = labels['keypoints'].copy()
+        keypoints[..., :2] = cv2.transform(keypoints[..., :2], matrix)
+        encoded = self.generate.transform(
+            dict(
+                transformed_keypoints=keypoints,
+                keypoints_visible=labels['keypoints_visible'],
+            )
+        )
+        if 'heatmaps' not in encoded:
+            raise ValueError(
+                f'{name} needs a codec of heatmaps, got '
+                f'{type(codec).__name__}.'
+            )
+        return encoded['heatmaps'], encoded['keypoint_weights']
+
+
+def check_labels(sample: dict, name: str) -> None:
+    """Raise a ``ValueError`` if a data sample has no labels to compare with.
+
+    Args:
+        sample (dict): The data sample.
+        name (str): Name of the metric.
+    """
+    labels = sample['gt_instances']
+    if 'keypoints' not in labels:
+        raise ValueError(
+            f'{name} needs labels, but {sample.get("img_path")} has none.'
+        )
+    # MMPose's placeholders: all visible, in the corner.
+    if np.all(labels['keypoints_visible']) and not labels['keypoints'].any():
+        raise ValueError(
+            f'{name} needs labels, but {sample.get("img_path")} has a '
+            "detected person, without: set the dataset's bbox_file=None."
+        )
+
+
+def to_logits(probabilities: Tensor) -> Tensor:
+    """Logits of the probabilities that ``SigmoidConv2d`` gives.
+
+    A probability of exactly 1 or 0, to which large logits are rounded, counts
+    as the number next to it (the smallest normal number next to 0): in
+    float32 that is a logit of 16.6 or -87.3. So a loss that such a pixel
+    raises is finite, and at most what the lost logit would give.
+
+    Args:
+        probabilities (Tensor): Of any shape, as the layer gave them: their
+            precision says which is the next number.
+
+    Returns:
+        Tensor: The logits in float64, marked as such.
+    """
+    info = torch.finfo(probabilities.dtype)
+    inside = probabilities.double().clamp(info.tiny, 1 - info.eps / 2)
+    logits = inside.logit()
+    logits.is_logits = True
+    return logits

@@ -1,0 +1,340 @@
+import math
+from typing import Dict, List, Optional, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmpose.evaluation.metrics import PCKAccuracy
+from mmpose.registry import METRICS
+from torch import Tensor
+
+from .heatmap_metric import HeatmapMetric, Maps, check_labels
+
+
+def _percent(part: float, whole: float) -> float:
+    return 100 * part / whole if whole else math.nan
+
+
+class _KeypointMetric(PCKAccuracy):
+    """A metric of distances divided as for PCK.
+
+    Args:
+        norm_item (str): What distances are divided by: 'bbox', the longer
+            side of the person's box, or 'head', the head size that
+            ``MpiiDataset`` gives. Defaults to 'bbox'.
+        collect_device (str): See :class:`mmengine.evaluator.BaseMetric`.
+            Defaults to 'cpu'.
+        prefix (str, optional): Prefix of the metrics' names. ``None`` takes
+            the class's own. Defaults to ``None``.
+
+    Raises:
+        ValueError: If ``norm_item`` is something else, or while evaluating if
+            there are no labels.
+    """
+
+    def __init__(
+        self,
+        norm_item: str = 'bbox',
+        collect_device: str = 'cpu',
+        prefix: Optional[str] = None,
+    ) -> None:
+        # MMPose's 'torso' joins keypoints 4 and 5, which fits JHMDB only.
+        if norm_item not in ('bbox', 'head'):
+            raise ValueError(
+                f"norm_item must be 'bbox' or 'head', got {norm_item!r}."
+            )
+        super().__init__(
+            norm_item=norm_item, collect_device=collect_device, prefix=prefix
+        )
+
+    def process(
+        self, data_batch: Sequence[dict], data_samples: Sequence[dict]
+    ) -> None:
+        """Collect a batch, see :class:`mmpose.evaluation.PCKAccuracy`."""
+        for sample in data_samples:
+            check_labels(sample, type(self).__name__)
+        super().process(data_batch, data_samples)
+
+    def distances(
+        self, results: List[dict], pred: np.ndarray, gt: np.ndarray
+    ) -> np.ndarray:
+        """Distances of points, NaN where a size is not positive.
+
+        Args:
+            results (list[dict]): What was collected of N people.
+            pred (np.ndarray): Points in pixels, (N, K, 2).
+            gt (np.ndarray): Points in pixels, (N, K, 2).
+
+        Returns:
+            np.ndarray: Distances in units of ``norm_item``, (N, K).
+        """
+        key = f'{self.norm_item[0]}_size'
+        size = np.concatenate([result[key] for result in results])
+        size = np.where(size > 0, size, np.nan).astype(float)[:, :1]
+        return np.linalg.norm(pred - gt, axis=-1) / size
+
+
+@METRICS.register_module()
+class KeypointErrors(_KeypointMetric):
+    """Localization error by keypoint, in parts of the box or head size.
+
+    The distance between prediction and label, divided as for PCK: MMPose's
+    ``PCKAccuracy(thr, norm_item)`` is the share of those below ``thr``. Mean
+    and median tell rare large errors, such as a confused side, from the usual
+    precision. Keypoints without label do not count.
+
+    Args:
+        norm_item (str): What distances are divided by: 'bbox', the longer
+            side of the person's box, or 'head', the head size that
+            ``MpiiDataset`` gives. Defaults to 'bbox'.
+        collect_device (str): See :class:`mmengine.evaluator.BaseMetric`.
+            Defaults to 'cpu'.
+        prefix (str, optional): Prefix of the metrics' names. ``None`` takes
+            'error'. Defaults to ``None``.
+
+    Raises:
+        ValueError: If ``norm_item`` is something else, or while evaluating if
+            there are no labels.
+    """
+
+    default_prefix = 'error'
+
+    def of(self, sample: dict) -> np.ndarray:
+        """Errors of one person.
+
+        Args:
+            sample (dict): Predictions and labels.
+
+        Returns:
+            np.ndarray: Shape (K,), NaN for keypoints without label.
+        """
+        self.process([], [sample])
+        return self._errors([self.results.pop()])[0]
+
+    def _errors(self, results: List[dict]) -> np.ndarray:
+        pred, gt, mask = (
+            np.concatenate([result[key] for result in results])
+            for key in ('pred_coords', 'gt_coords', 'mask')
+        )
+        errors = self.distances(results, pred, gt)
+        return np.where(mask, errors, np.nan)
+
+    def compute_metrics(self, results: list) -> Dict[str, float]:
+        """Average over people.
+
+        Args:
+            results (list[dict]): What ``PCKAccuracy`` collects.
+
+        Returns:
+            dict[str, float]: 'mean' and 'median' over all keypoints, and for
+            each keypoint, by its name in the data set, '... mean' and
+            '... median', NaN if it has no label.
+        """
+        errors = self._errors(results)
+        names = self.dataset_meta['keypoint_id2name']
+        columns = {'': errors.ravel()}
+        columns.update(
+            (f'{names[k]} ', column) for k, column in enumerate(errors.T)
+        )
+        table = {}
+        for name, column in columns.items():
+            column = column[~np.isnan(column)]
+            for function in (np.mean, np.median):
+                value = function(column) if column.size else math.nan
+                table[name + function.__name__] = float(value)
+        return table
+
+
+@METRICS.register_module()
+class SideSwaps(_KeypointMetric):
+    """Left and right keypoints that are found on the other side, in percent.
+
+    'swapped' is the share of keypoints, of those that have a counterpart on
+    the other side of the body, whose prediction is nearer to the label of the
+    counterpart than to its own; 'exchanged' is the share of pairs of which
+    both are. Only pairs count of which both are labelled and more than
+    ``min_distance`` apart; without any the shares are NaN. The pairs are the
+    data set's, those that a flip exchanges.
+
+    Ronchi and Perona, "Benchmarking and Error Diagnosis in Multi-Instance
+    Pose Estimation", ICCV 2017, call this inversion, and decide it by the
+    similarity of COCO's AP instead of the distance.
+
+    Args:
+        min_distance (float): In units of ``norm_item``. Defaults to 0.1.
+        norm_item (str): What distances are divided by: 'bbox', the longer
+            side of the person's box, or 'head', the head size that
+            ``MpiiDataset`` gives. Defaults to 'bbox'.
+        collect_device (str): See :class:`mmengine.evaluator.BaseMetric`.
+            Defaults to 'cpu'.
+        prefix (str, optional): Prefix of the metrics' names. ``None`` takes
+            'side_swaps'. Defaults to ``None``.
+
+    Raises:
+        ValueError: If ``min_distance`` is negative or ``norm_item`` something
+            else, or while evaluating if there are no labels.
+    """
+
+    default_prefix = 'side_swaps'
+
+    def __init__(
+        self,
+        min_distance: float = 0.1,
+        norm_item: str = 'bbox',
+        collect_device: str = 'cpu',
+        prefix: Optional[str] = None,
+    ) -> None:
+        super().__init__(norm_item, collect_device, prefix)
+        if not min_distance >= 0:
+            raise ValueError(
+                f'min_distance must not be negative, got {min_distance}.'
+            )
+        self.min_distance = min_distance
+
+    def compute_metrics(self, results: list) -> Dict[str, float]:
+        """Count.
+
+        Args:
+            results (list[dict]): What ``PCKAccuracy`` collects.
+
+        Returns:
+            dict[str, float]: 'swapped' and 'exchanged', in percent.
+        """
+        pred, gt, mask = (
+            np.concatenate([result[key] for result in results])
+            for key in ('pred_coords', 'gt_coords', 'mask')
+        )
+        flipped = np.asarray(self.dataset_meta['flip_indices'])
+        other = gt[:, flipped]
+        # A keypoint in the middle is its own counterpart, at a distance of 0.
+        counted = self.distances(results, gt, other) > self.min_distance
+        counted &= mask & mask[:, flipped]
+        swapped = np.linalg.norm(pred - other, axis=-1) < np.linalg.norm(
+            pred - gt, axis=-1
+        )
+        swapped &= counted
+        exchanged = swapped & swapped[:, flipped]
+        return dict(
+            swapped=_percent(swapped.sum(), counted.sum()),
+            exchanged=_percent(exchanged.sum(), counted.sum()),
+        )
+
+
+@METRICS.register_module()
+class DoubleCounting(HeatmapMetric):
+    """Maps with several peaks, and which peak wins, in percent.
+
+    A peak is a pixel that no pixel within ``radius`` exceeds and that has at
+    least ``threshold`` of the largest value of its map, if that is positive;
+    of equal pixels within ``radius`` of each other one counts. Distances are
+    the larger of those in x and y, in pixels of the map. The right peak is
+    one within ``radius`` of the target's; the highest peak wins, since it is
+    what is decoded.
+
+    'several peaks' is the share of maps with more than one, of those of
+    labelled keypoints. Of these maps, 'right peak wins' is the share where
+    the highest is the right one, which Anchor Loss: Modulating Loss Scale
+    based on Prediction Difficulty plots under "double counting", and 'right
+    peak there' that with the right one among the peaks: where it is there and
+    does not win, another keypoint's or person's does. Without such maps both
+    are NaN.
+
+    Args:
+        codec (dict, optional): See :class:`HeatmapMetric`. Defaults to
+            ``None``.
+        threshold (float): Part of a map's largest value that a peak has at
+            least. Defaults to 0.5.
+        radius (int, optional): Smallest distance of two peaks less 1, in
+            pixels of the map. ``None`` for that of the codec's Gaussian:
+            three times its sigma, rounded up, or half the kernel of
+            ``MegviiHeatmap``. Defaults to ``None``.
+        **kwargs: See :class:`HeatmapMetric`.
+
+    Raises:
+        ValueError: If ``threshold`` does not lie in (0, 1], ``radius`` is not
+            positive, or is ``None`` without a codec of Gaussians.
+    """
+
+    default_prefix = 'double_counting'
+
+    def __init__(
+        self,
+        codec: Optional[dict] = None,
+        threshold: float = 0.5,
+        radius: Optional[int] = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(codec, **kwargs)
+        if radius is None:
+            encoder = getattr(self.generate, 'encoder', None)
+            if hasattr(encoder, 'sigma'):
+                radius = math.ceil(3 * encoder.sigma)
+            elif hasattr(encoder, 'kernel_size'):
+                radius = encoder.kernel_size // 2
+            else:
+                raise ValueError(
+                    'DoubleCounting needs a radius or a codec of Gaussians '
+                    f'to take it from, got the codec {codec}.'
+                )
+        if not 0 < threshold <= 1:
+            raise ValueError(
+                'threshold must be greater than 0 and at most 1, got '
+                f'{threshold}.'
+            )
+        if radius < 1:
+            raise ValueError(f'radius must be at least 1, got {radius}.')
+        self.threshold = threshold
+        self.radius = radius
+
+    def measure(self, sample: dict, maps: Maps) -> np.ndarray:
+        labelled = maps.weights[0] > 0
+        output = maps.output[0, labelled].double()
+        place = maps.target[0, labelled].flatten(1).argmax(dim=1)
+        right = torch.zeros_like(output).flatten(1)
+        right.scatter_(1, place[:, None], 1)
+        right = self._largest_near(right.view_as(output)) > 0
+
+        peaks = self._peaks(output)
+        highest = output.flatten(1).argmax(dim=1, keepdim=True)
+        several = peaks.flatten(1).sum(dim=1) > 1
+        wins = right.flatten(1).gather(1, highest)[:, 0]
+        there = (peaks & right).flatten(1).any(dim=1)
+        return np.array(
+            [len(output)]
+            + [(x & several).sum().item() for x in (several, wins, there)]
+        )
+
+    def compute_metrics(self, results: list) -> Dict[str, float]:
+        """Add up and divide.
+
+        Args:
+            results (list[np.ndarray]): Of each person, the numbers of maps,
+                of those with several peaks, and of those of the latter where
+                the right peak wins and where it is there.
+
+        Returns:
+            dict[str, float]: 'several peaks', 'right peak wins' and 'right
+            peak there', in percent.
+        """
+        maps, several, wins, there = np.sum(results, axis=0).tolist()
+        return {
+            'several peaks': _percent(several, maps),
+            'right peak wins': _percent(wins, several),
+            'right peak there': _percent(there, several),
+        }
+
+    def _peaks(self, maps: Tensor) -> Tensor:
+        """Where the peaks are, (N, H, W) to (N, H, W) of truth values."""
+        largest = maps.amax(dim=(1, 2), keepdim=True)
+        peaks = maps == self._largest_near(maps)
+        peaks &= (maps >= self.threshold * largest) & (largest > 0)
+        # Of equal neighbours, only the first keeps its rank.
+        height, width = maps.shape[1:]
+        rank = torch.arange(height * width, 0, -1, dtype=maps.dtype)
+        rank = rank.view(1, height, width) * peaks
+        return peaks & (rank == self._largest_near(rank))
+
+    def _largest_near(self, maps: Tensor) -> Tensor:
+        size, pad = 2 * self.radius + 1, self.radius
+        rows = F.max_pool2d(maps[:, None], (1, size), 1, (0, pad))
+        return F.max_pool2d(rows, (size, 1), 1, (pad, 0))[:, 0]

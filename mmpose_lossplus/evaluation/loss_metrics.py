@@ -1,0 +1,297 @@
+import math
+from typing import Any, Dict, Iterator, Optional, Tuple
+
+import numpy as np
+import torch
+from mmpose.models.losses import KeypointMSELoss
+from mmpose.registry import METRICS, MODELS
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+
+from .heatmap_metric import HeatmapMetric, Maps, to_logits
+from .keypoint_metrics import KeypointErrors
+
+
+class _LossMetric(HeatmapMetric):
+    """A metric of MSE, whatever the training loss, and of that one.
+
+    Args:
+        codec (dict, optional): See :class:`HeatmapMetric`. Defaults to
+            ``None``.
+        loss (dict, optional): Config of a second loss, such as the model's.
+            Defaults to ``None``.
+        **kwargs: See :class:`HeatmapMetric`.
+    """
+
+    def __init__(
+        self,
+        codec: Optional[dict] = None,
+        loss: Optional[dict] = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(codec, **kwargs)
+        self.losses: Dict[str, nn.Module] = dict(
+            MSE=KeypointMSELoss(use_target_weight=True)
+        )
+        if loss is not None:
+            self.losses['loss'] = MODELS.build(loss)
+
+    def inputs(self, maps: Maps) -> Iterator[Tuple[str, nn.Module, Tensor]]:
+        """Name of each loss, the loss, and the output that it takes."""
+        for name, loss in self.losses.items():
+            if not getattr(loss, 'takes_logits', False):
+                yield name, loss, maps.output.double()
+                continue
+            low, high = maps.output.min().item(), maps.output.max().item()
+            if low < 0 or high > 1:
+                raise ValueError(
+                    f'{type(loss).__name__} takes logits, so that the maps '
+                    'must be the probabilities of a SigmoidConv2d, got '
+                    f'values from {low:g} to {high:g}: set final_layer='
+                    "dict(type='SigmoidConv2d')."
+                )
+            yield name, loss, to_logits(maps.output)
+
+
+@METRICS.register_module()
+class HeatmapValidationLoss(_LossMetric):
+    """Loss on the data that one validates on.
+
+    'MSE' is always that of MMPose's ``KeypointMSELoss(use_target_weight=
+    True)``, so that trainings with different losses can be compared; with a
+    ``SigmoidConv2d`` it compares probabilities. 'loss' is that of ``loss``.
+
+    Each is the mean over people of the loss of a batch of one, in float64.
+    For a loss that is a mean over pixels, as all of this package's, that is
+    exactly the loss of the whole data set as one batch. It is the training's
+    own on the same pictures for a model of one stage with ``flip_test=False``
+    (see :class:`HeatmapMetric` for the maps, and :func:`to_logits` for losses
+    that take logits); the mean with a mirror image usually has a smaller one.
+
+    Wanted in https://github.com/open-mmlab/mmpose/issues/2607. That MSE is
+    reported whatever the training loss is the way of sleap-nn,
+    https://github.com/talmolab/sleap-nn/pull/733.
+
+    Args:
+        codec (dict, optional): See :class:`HeatmapMetric`. Defaults to
+            ``None``.
+        loss (dict, optional): Config of the loss to report as 'loss', such as
+            the model's; parameters that ``LossScheduleHook`` changes are not
+            followed. ``None`` for none. Defaults to ``None``.
+        **kwargs: See :class:`HeatmapMetric`.
+
+    Examples:
+        >>> model = dict(test_cfg=dict(output_heatmaps=True))
+        >>> codec = _base_.codec  # in a config that inherits it
+        >>> val_evaluator = [
+        ...     dict(type='CocoMetric', ann_file=ann_file),
+        ...     dict(
+        ...         type='HeatmapValidationLoss',
+        ...         codec=codec,
+        ...         loss=dict(type='AsymmetricMSELoss'),
+        ...     ),
+        ... ]
+    """
+
+    default_prefix = 'val_loss'
+
+    def measure(self, sample: dict, maps: Maps) -> Dict[str, float]:
+        return {
+            name: loss(output, maps.target, maps.weights).item()
+            for name, loss, output in self.inputs(maps)
+        }
+
+    def compute_metrics(self, results: list) -> Dict[str, float]:
+        """Average over people.
+
+        Args:
+            results (list[dict]): Losses of each person.
+
+        Returns:
+            dict[str, float]: 'MSE' and, if there is one, 'loss', in units of
+            the loss.
+        """
+        return {
+            name: float(np.mean([result[name] for result in results]))
+            for name in self.losses
+        }
+
+
+@METRICS.register_module()
+class LossConsistency(_LossMetric):
+    """Rank correlation between loss and localization error, from -1 to 1.
+
+    That one heatmap has a smaller loss than another does not mean that its
+    peak is nearer to the keypoint: the "inconsistency problem" of MSE in
+    Asymmetric mean squared error for human pose estimation, fig. 2, where
+    eight maps of one MSE give two different peaks. With 1 the loss ranks the
+    predictions as their errors do, with 0 it says nothing about them.
+
+    'MSE' and 'loss' are Spearman's correlation over people, the error being
+    the mean over a person's keypoints; 'MSE by map' and 'loss by map' are
+    over all keypoints of all people, each with the loss of its own map, and
+    nearer to the paper's point. Equal values share their mean rank; if all
+    are equal, the correlation is NaN. Errors are distances between label and
+    decoded prediction, divided as for PCK (see :class:`KeypointErrors`).
+
+    Only labelled keypoints inside the map count, those that have a weight in
+    training. A person's loss is multiplied by K over their number, or it
+    would rank people by how many keypoints of theirs are labelled. A loss
+    that chooses among the keypoints (with a ``topk``, as
+    ``KeypointOHKMMSELoss``) has none of a single map and no 'loss by map'.
+
+    Args:
+        codec (dict, optional): See :class:`HeatmapMetric`. Defaults to
+            ``None``.
+        loss (dict, optional): Config of a loss to look at besides MSE, such
+            as the model's. Defaults to ``None``.
+        norm_item (str): 'bbox' or 'head', see :class:`KeypointErrors`.
+            Defaults to 'bbox'.
+        **kwargs: See :class:`HeatmapMetric`.
+    """
+
+    default_prefix = 'consistency'
+
+    def __init__(
+        self,
+        codec: Optional[dict] = None,
+        loss: Optional[dict] = None,
+        norm_item: str = 'bbox',
+        **kwargs,
+    ) -> None:
+        super().__init__(codec, loss, **kwargs)
+        self.errors = KeypointErrors(norm_item)
+
+    def measure(self, sample: dict, maps: Maps) -> Dict[str, Any]:
+        errors = self.errors.of(sample)
+        counted = (maps.weights[0] > 0).numpy() & np.isfinite(errors)
+        result = dict(errors=errors[counted])
+        for name, loss, output in self.inputs(maps):
+            whole = loss(output, maps.target, maps.weights).item()
+            result[name] = whole * counted.size / max(counted.sum(), 1)
+            if not hasattr(loss, 'topk'):
+                result[f'{name} by map'] = [
+                    loss(
+                        output[:, k : k + 1],
+                        maps.target[:, k : k + 1],
+                        maps.weights[:, k : k + 1],
+                    ).item()
+                    for k in np.flatnonzero(counted)
+                ]
+        return result
+
+    def compute_metrics(self, results: list) -> Dict[str, float]:
+        """Correlate.
+
+        Args:
+            results (list[dict]): Errors and losses of each person.
+
+        Returns:
+            dict[str, float]: 'MSE', 'MSE by map' and, if there is one, 'loss'
+            and 'loss by map'.
+        """
+        results = [result for result in results if result['errors'].size]
+        means = [result['errors'].mean() for result in results]
+        errors = [error for result in results for error in result['errors']]
+        table = {}
+        for name, loss in self.losses.items():
+            table[name] = _spearman(means, [r[name] for r in results])
+            if not hasattr(loss, 'topk'):
+                name = f'{name} by map'
+                values = [value for r in results for value in r[name]]
+                table[name] = _spearman(errors, values)
+        return table
+
+
+def _spearman(x: list, y: list) -> float:
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return math.nan
+    return float(spearmanr(x, y)[0])
+
+
+@METRICS.register_module()
+class LossShare(_LossMetric):
+    """Shares of the loss on foreground and background, in percent.
+
+    The background has most of the pixels. Lest it have too much of the loss,
+    the foreground is weighted up by Design of focused mean square loss
+    function in convolutional neural networks and by Lightweight Human Pose
+    Estimation Using Heatmap-Weighting Loss; whether it has can be seen here.
+
+    Foreground is where the target exceeds ``threshold`` times the largest
+    value of its map. For MSE and 'loss' there are 'foreground', 'background'
+    and 'ratio', foreground to background; 'pixels foreground' is the share of
+    the pixels. Losses and pixels are added up over all people; unlabelled
+    keypoints have neither. A loss of the BCE type has at least the entropy of
+    the target, nearly all of it foreground. The shares are NaN for losses that
+    take no ``mask``, which are no sum over pixels (``KeypointOHKMMSELoss``) or
+    do not say what a pixel adds (``AdaptiveWingLoss``).
+
+    Args:
+        codec (dict, optional): See :class:`HeatmapMetric`. Defaults to
+            ``None``.
+        loss (dict, optional): Config of a loss to look at besides MSE, such
+            as the model's. Defaults to ``None``.
+        threshold (float): Part of a target's largest value. The default is
+            reached by a Gaussian at three sigmas. Defaults to 0.01.
+        **kwargs: See :class:`HeatmapMetric`.
+
+    Raises:
+        ValueError: If ``threshold`` does not lie in [0, 1).
+    """
+
+    default_prefix = 'loss_share'
+
+    def __init__(
+        self,
+        codec: Optional[dict] = None,
+        loss: Optional[dict] = None,
+        threshold: float = 0.01,
+        **kwargs,
+    ) -> None:
+        super().__init__(codec, loss, **kwargs)
+        if not 0 <= threshold < 1:
+            raise ValueError(
+                f'threshold must be at least 0 and below 1, got {threshold}.'
+            )
+        self.threshold = threshold
+
+    def measure(self, sample: dict, maps: Maps) -> Dict[str, list]:
+        peak = maps.target.amax(dim=(2, 3), keepdim=True)
+        foreground = (maps.target > self.threshold * peak).double()
+        parts = [foreground, 1 - foreground]
+        labelled = maps.weights > 0
+        result = dict(pixels=[p[labelled].sum().item() for p in parts])
+        for name, loss, output in self.inputs(maps):
+            result[name] = [math.nan, math.nan]
+            if isinstance(loss, KeypointMSELoss):
+                result[name] = [
+                    loss(output, maps.target, maps.weights, mask=part).item()
+                    for part in parts
+                ]
+        return result
+
+    def compute_metrics(self, results: list) -> Dict[str, float]:
+        """Add up and divide.
+
+        Args:
+            results (list[dict]): Of each person and loss, the loss on
+                foreground and background.
+
+        Returns:
+            dict[str, float]: '... foreground', '... background', both in
+            percent, and '... ratio' of 'MSE' and, if there is one, 'loss',
+            and 'pixels foreground' in percent.
+        """
+        table = {}
+        for name in (*self.losses, 'pixels'):
+            foreground, background = torch.tensor(
+                [result[name] for result in results], dtype=torch.float64
+            ).sum(dim=0)
+            # Tensors divide by 0.
+            share = 100 * foreground / (foreground + background)
+            table[f'{name} foreground'] = share.item()
+            if name != 'pixels':
+                table[f'{name} background'] = 100 - share.item()
+                table[f'{name} ratio'] = (foreground / background).item()
+        return table

@@ -1,0 +1,149 @@
+"""Diagnostics in a training, beside the model's own loss on the same data."""
+
+import pickle
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmpose.registry import METRICS
+
+from mmpose_lossplus.evaluation import diagnostic_metrics
+
+from ..conftest import ROOT
+from ..test_configs import CONFIGS
+
+DEMO = 'configs/demo/td-hm_mobilenetv3-dwattn_{}1xb16-60e_demo-128x96.py'
+NUMBERS = {
+    'val_loss': 2,
+    'consistency': 4,
+    'loss_share': 7,
+    'double_counting': 3,
+    'side_swaps': 2,
+    'error': 36,
+}
+
+
+def demo_config(loss, root, work_dir):
+    """A config of the demo on other data, with all diagnostics."""
+    cfg = Config.fromfile(str(ROOT / DEMO.format(loss)))
+    data = dict(num_workers=0, persistent_workers=False, batch_size=2)
+    changes = dict(
+        data_root=f'{root}/', indices=4, data_prefix=dict(img='val2017/')
+    )
+    changes['ann_file'] = 'annotations/person_keypoints_val2017.json'
+    cfg.merge_from_dict(
+        dict(
+            work_dir=str(work_dir),
+            experiment_name=work_dir.name,
+            train_cfg=dict(max_epochs=1, val_interval=1),
+            env_cfg=dict(dist_cfg=dict(backend='gloo')),
+            model=dict(test_cfg=dict(output_heatmaps=True, flip_test=False)),
+            train_dataloader=dict(data, dataset=changes),
+            val_dataloader=dict(data, dataset=changes),
+            test_dataloader=dict(data, dataset=changes),
+        )
+    )
+    cfg.default_hooks.checkpoint = None
+    cfg.val_evaluator = diagnostic_metrics(cfg)
+    dump = dict(type='DumpResults', out_file_path=f'{work_dir}/dump.pkl')
+    cfg.test_evaluator = [*cfg.val_evaluator, dump]
+    return cfg
+
+
+def loss_of_training(runner, cfg):
+    """What the head's loss says of the data that one validates on."""
+    pipeline = [
+        *cfg.val_dataloader.dataset.pipeline[:-1],
+        dict(type='GenerateTarget', encoder=cfg.codec),
+        dict(type='PackPoseInputs'),
+    ]
+    loader = dict(cfg.val_dataloader, batch_size=4)
+    loader['dataset'] = dict(loader['dataset'], pipeline=pipeline)
+    (batch,) = Runner.build_dataloader(loader)
+    model = runner.model.eval()
+    model.head.final_layer.train()  # logits, if it is a SigmoidConv2d
+    with torch.no_grad():
+        batch = model.data_preprocessor(batch, training=False)
+        return model(**batch, mode='loss')['loss_kpt'].item()
+
+
+@pytest.mark.parametrize(
+    'loss',
+    [
+        pytest.param('', marks=pytest.mark.slow),
+        pytest.param('fmse-', marks=pytest.mark.slow),
+        'anchor-',
+    ],
+)
+def test_in_a_training(loss, coco_data, tmp_path):
+    cfg = demo_config(loss, coco_data, tmp_path)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    val = {
+        key[4:]: runner.message_hub.get_scalar(key).current()
+        for key in runner.message_hub.log_scalars
+        if key.startswith('val/') and 'time' not in key
+    }
+    test = runner.test()
+    found = [name.split('/')[0] for name in test]
+    assert {name: found.count(name) for name in found} == NUMBERS
+    assert val == pytest.approx(test, nan_ok=True)
+
+    assert test['val_loss/loss'] == pytest.approx(
+        loss_of_training(runner, cfg), rel=1e-5
+    )
+    # The first config's own loss is MSE.
+    same = test['val_loss/MSE'] == test['val_loss/loss']
+    assert same == (loss == '')
+
+    # What a dump gives afterwards.
+    with open(tmp_path / 'dump.pkl', 'rb') as file:
+        samples = pickle.load(file)
+    assert len(samples) == 4
+    for metric in map(METRICS.build, cfg.val_evaluator):
+        metric.dataset_meta = runner.val_dataloader.dataset.metainfo
+        metric.process(None, samples)
+        numbers = metric.evaluate(4)
+        assert numbers == pytest.approx(
+            {name: test[name] for name in numbers}, nan_ok=True
+        )
+
+
+def test_codec_and_loss_of_the_config():
+    for loss, expected in [
+        ('', 'KeypointMSELoss'),
+        ('anchor-', 'AnchorLoss'),
+    ]:
+        cfg = Config.fromfile(str(ROOT / DEMO.format(loss)))
+        first, *_, last = diagnostic_metrics(cfg, norm_item='head')
+        assert first['loss']['type'] == expected
+        assert first['codec'] == cfg.model.head.decoder
+        assert last['norm_item'] == 'head'
+
+
+@pytest.mark.slow
+def test_every_config():
+    assert CONFIGS
+    for path in CONFIGS:
+        metrics = diagnostic_metrics(Config.fromfile(path))
+        built = [METRICS.build(metric) for metric in metrics]
+        assert {metric.prefix for metric in built} == set(NUMBERS)
+
+
+def test_last_of_several_stages():
+    """MMPose's CPM head may have a loss for each stage."""
+    loss = [dict(type='KeypointMSELoss', loss_weight=i) for i in range(3)]
+    head = dict(type='CPMHead', loss=loss, decoder=dict(type='MSRAHeatmap'))
+    cfg = Config(dict(model=dict(type='TopdownPoseEstimator', head=head)))
+    assert diagnostic_metrics(cfg)[0]['loss'] == loss[-1]
+    tta = Config(dict(model=dict(type='MultiScaleTTA', module=cfg.model)))
+    assert diagnostic_metrics(tta)[0]['loss'] == loss[-1]
+
+
+def test_bad_config():
+    cfg = Config(dict(model=dict(type='RTMDet', head=dict(type='A'))))
+    with pytest.raises(ValueError, match='got a RTMDet with the head A.'):
+        diagnostic_metrics(cfg)
+    with pytest.raises(ValueError, match='with the head None.'):
+        diagnostic_metrics(Config(dict(model=dict(type='RTMDet'))))

@@ -1,0 +1,198 @@
+"""Target and weights of the training, found in data that has none."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import Compose
+from mmpose.datasets.datasets import CocoDataset
+
+from mmpose_lossplus.evaluation import (
+    DoubleCounting,
+    HeatmapValidationLoss,
+    LossConsistency,
+    LossShare,
+)
+from mmpose_lossplus.evaluation.heatmap_metric import to_logits
+
+from .samples import evaluate, sample
+
+SIZES = dict(input_size=(48, 64), heatmap_size=(12, 16))
+CODECS = [
+    dict(type='MSRAHeatmap', sigma=1, **SIZES),
+    dict(type='MSRAHeatmap', sigma=1, unbiased=True, **SIZES),
+    dict(type='UDPHeatmap', sigma=1, **SIZES),
+    dict(type='MegviiHeatmap', kernel_size=5, **SIZES),
+]
+
+
+def people(root, codec, target=True, **kwargs):
+    """Data samples of a pipeline that validates, with random predictions."""
+    udp = codec['type'] == 'UDPHeatmap'
+    pipeline = [
+        dict(type='LoadImage'),
+        dict(type='GetBBoxCenterScale'),
+        dict(type='TopdownAffine', input_size=(48, 64), use_udp=udp),
+        dict(type='GenerateTarget', encoder=codec),
+        dict(type='PackPoseInputs'),
+    ]
+    if not target:
+        del pipeline[3]
+    dataset = CocoDataset(
+        ann_file=str(root / 'annotations/person_keypoints_val2017.json'),
+        data_prefix=dict(img=str(root / 'val2017') + '/'),
+        test_mode=True,
+        **kwargs,
+    )
+    dataset.pipeline = Compose(pipeline)
+    generator = torch.Generator().manual_seed(0)
+    samples = [item['data_samples'].to_dict() for item in dataset]
+    for person in samples:
+        maps = torch.rand(17, 16, 12, generator=generator)
+        person['pred_fields'] = dict(heatmaps=maps)
+        person['pred_instances'] = dict(
+            keypoints=person['gt_instances']['keypoints'] + 1
+        )
+    return samples
+
+
+@pytest.mark.parametrize('codec', CODECS, ids=str)
+def test_target_is_that_of_the_training_pipeline(coco_data, codec):
+    """To the last bit, unlabelled and cut off keypoints too."""
+    taken, encoded = HeatmapValidationLoss(), HeatmapValidationLoss(codec)
+    with_target = people(coco_data, codec)
+    without = people(coco_data, codec, target=False)
+    assert len(with_target) == 4
+    for person, bare in zip(with_target, without):
+        assert 'gt_fields' not in bare
+        expected, found = taken.maps(person), encoded.maps(bare)
+        for x, y in zip(expected, found):
+            assert torch.equal(x, y)
+        assert expected.target.max() > 0.5
+
+        for labels in (person['gt_instances'], bare['gt_instances']):
+            labels['keypoints_visible'][0, 3] = 0
+            labels['keypoints'][0, 4] = -1000
+        maps = encoded.maps(bare)
+        assert maps.weights[0, [3, 4]].tolist() == [0, 0]
+        assert maps.weights.sum() == 15
+
+
+def test_labels_are_not_changed(coco_data):
+    (person, *_) = people(coco_data, CODECS[0], target=False)
+    before = pickle.dumps(person)
+    LossConsistency(CODECS[0]).process(None, [person])
+    assert pickle.dumps(person) == before
+
+
+def test_visibility_with_weights(coco_data):
+    """MMPose packs (1, K, 2) where a data set has both."""
+    (person, *_) = people(coco_data, CODECS[0], target=False)
+    visible = np.ones((1, 17, 2), dtype=np.float32)
+    visible[0, 2, 0] = 0
+    person['gt_instances']['keypoints_visible'] = visible
+    weights = HeatmapValidationLoss(CODECS[0]).maps(person).weights
+    assert weights[0, 2] == 0
+    assert weights.sum() == 16
+
+
+@pytest.mark.parametrize(
+    'metric',
+    [
+        HeatmapValidationLoss(loss=dict(type='KeypointMSELoss')),
+        LossConsistency(loss=dict(type='KeypointMSELoss')),
+        LossShare(loss=dict(type='KeypointMSELoss')),
+        DoubleCounting(radius=1),
+    ],
+    ids=lambda metric: type(metric).__name__,
+)
+def test_keeps_a_few_numbers_of_each_person(metric):
+    """MMEngine wants one entry each, to drop what ranks had twice."""
+    maps = torch.rand(2, 17, 64, 48)
+    metric.process(None, [sample(*maps), sample(*maps)])
+    assert len(metric.results) == 2
+    assert len(pickle.dumps(metric.results[0])) < 1000
+
+
+def test_logits():
+    """What a sigmoid loses, and what it does not."""
+    logits = torch.linspace(-80, 10, 1000)
+    found = to_logits(logits.sigmoid())
+    assert found.dtype == torch.float64
+    assert found.is_logits
+    # Two rounding steps of a float32 near 1, over 1 - q.
+    step = 2.0**-23 * (1 + logits.double().exp())
+    assert ((found - logits).abs() <= step + 1e-5).all()
+
+    ends = to_logits(torch.tensor([0.0, 0.5, 1.0]))
+    assert ends.tolist() == pytest.approx([-87.34, 0, 16.64], abs=0.01)
+    half = to_logits(torch.tensor([0.0, 1.0], dtype=torch.float16))
+    assert half.tolist() == pytest.approx([-9.7, 7.62], abs=0.01)
+    assert to_logits(torch.ones(1, dtype=torch.float64)).isfinite()
+    assert to_logits(torch.tensor([float('nan')])).isnan()
+
+
+def test_bad_input(coco_data):
+    codec = CODECS[0]
+    (person, *_) = people(coco_data, codec, target=False)
+
+    def check(message, metric=None, **changes):
+        metric = metric or HeatmapValidationLoss(codec)
+        with pytest.raises(ValueError, match=message) as error:
+            metric.process(None, [{**person, **changes}])
+        assert str(error.value).count('\n') == 0
+        assert not metric.results
+
+    without = 'set model.test_cfg.output_heatmaps=True'
+    check(without, pred_fields={})
+    bare = {k: v for k, v in person.items() if k != 'pred_fields'}
+    with pytest.raises(ValueError, match=without):
+        HeatmapValidationLoss(codec).process(None, [bare])
+    check('give it the codec', HeatmapValidationLoss())
+    other = dict(codec, input_size=(192, 256))
+    check(r'inputs of \(192, 256\), but', HeatmapValidationLoss(other))
+    other = dict(codec, heatmap_size=(24, 32))
+    check(r'shape \(17, 16, 12\) and', HeatmapValidationLoss(other))
+    combined = dict(type='UDPHeatmap', heatmap_type='combined', **SIZES)
+    check(r'target has \(51, 16, 12\)', HeatmapValidationLoss(combined))
+    simcc = dict(type='SimCCLabel', input_size=(48, 64), sigma=4.0)
+    check('of heatmaps, got SimCCLabel', HeatmapValidationLoss(simcc))
+    labels = dict(person['gt_instances'])
+    labels['keypoints'] = np.zeros_like(labels['keypoints'])
+    check("set the dataset's bbox_file=None", gt_instances=labels)
+    del labels['keypoints']
+    check('000000000001.jpg has none', gt_instances=labels)
+
+
+def test_real_placeholders(coco_data):
+    """What MMPose fills in for detected people is recognised."""
+    boxes = 'COCO_val2017_detections_AP_H_56_person.json'
+    (person, *_) = people(
+        coco_data,
+        CODECS[0],
+        target=False,
+        bbox_file=str(coco_data / 'person_detection_results' / boxes),
+    )
+    with pytest.raises(ValueError, match="set the dataset's bbox_file=None"):
+        HeatmapValidationLoss(CODECS[0]).process(None, [person])
+
+
+def test_no_warnings_for_logits():
+    """A loss of logits is told that they are some, and finds them so."""
+    target = torch.zeros(2, 8, 8)
+    target[:, 3, 3] = 1
+    person = sample(torch.rand(2, 8, 8), target)
+    loss = dict(type='AnchorLoss')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        for metric in (
+            HeatmapValidationLoss(loss=loss),
+            LossConsistency(loss=loss),
+            LossShare(loss=loss),
+        ):
+            evaluate(metric, [person])
+    person['pred_fields']['heatmaps'][0, 0, 0] = -3
+    with pytest.raises(ValueError, match='got values from -3 to .*Sigmoid'):
+        HeatmapValidationLoss(loss=loss).process(None, [person])

@@ -1,0 +1,268 @@
+"""Peaks, sides and errors on constructed maps and people."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from mmpose.datasets.datasets import CocoDataset
+from mmpose.evaluation.metrics import PCKAccuracy
+
+from mmpose_lossplus.evaluation import (
+    DoubleCounting,
+    KeypointErrors,
+    SideSwaps,
+)
+
+from .samples import evaluate, sample
+
+RIGHT = (4, 5)  # row and column
+
+
+@pytest.fixture(scope='module')
+def coco():
+    return CocoDataset(lazy_init=True).metainfo
+
+
+def peaks(**values):
+    """A map with values at places such as r4c5, and a target at RIGHT."""
+    output = np.zeros((16, 20))
+    for place, value in values.items():
+        row, column = place[1:].split('c')
+        output[int(row), int(column)] = value
+    return output
+
+
+def count(*outputs, weights=None, **kwargs):
+    """Numbers of one person with these maps, radius 3 by default."""
+    target = np.zeros((len(outputs), 16, 20))
+    target[(slice(None), *RIGHT)] = 1
+    metric = DoubleCounting(**{**dict(radius=3), **kwargs})
+    return evaluate(metric, [sample(np.stack(outputs), target, weights)])
+
+
+def test_double_counting_by_hand():
+    table = count(
+        peaks(r4c5=1.0),  # one peak
+        peaks(r4c5=1.0, r12c15=0.6),  # the right one wins
+        peaks(r5c6=0.6, r12c15=1.0),  # it is there and loses
+        peaks(r12c5=0.6, r12c15=1.0),  # it is not there
+        peaks(r4c5=1.0, r12c15=0.49),  # the second one is too low
+        peaks(r4c5=1.0, r7c5=0.9),  # and too near
+        peaks(),  # nothing
+        peaks(r4c5=-1.0),
+    )
+    assert table == pytest.approx(
+        {
+            'several peaks': 100 * 3 / 8,
+            'right peak wins': 100 / 3,
+            'right peak there': 200 / 3,
+        }
+    )
+
+
+def test_unlabelled_maps_do_not_count():
+    outputs = peaks(r4c5=1.0, r12c15=0.6), peaks(r4c5=1.0)
+    assert count(*outputs)['several peaks'] == 50
+    assert count(*outputs, weights=[1, 0])['several peaks'] == 100
+    table = count(*outputs, weights=[0, 1])
+    assert table['several peaks'] == 0
+    assert math.isnan(table['right peak wins'])
+    table = count(*outputs, weights=[0, 0])
+    assert all(math.isnan(value) for value in table.values())
+
+
+def test_radius_and_threshold():
+    near = peaks(r4c5=1.0, r7c5=0.9)
+    assert count(near, radius=2)['several peaks'] == 100
+    assert count(near, radius=2, threshold=0.91)['several peaks'] == 0
+    # The wrong one becomes right with a radius that reaches it.
+    far = peaks(r4c9=1.0, r12c15=0.6)
+    assert count(far, radius=3)['right peak wins'] == 0
+    assert count(far, radius=4)['right peak wins'] == 100
+
+
+def test_radius_of_the_codec():
+    """Three sigmas, rounded up, or half the kernel, as OpenCV takes it."""
+    sizes = dict(input_size=(48, 64), heatmap_size=(12, 16))
+    codec = dict(type='MSRAHeatmap', sigma=1.5, **sizes)
+    assert DoubleCounting(codec).radius == 5
+    assert DoubleCounting(codec, radius=2).radius == 2
+    megvii = dict(type='MegviiHeatmap', kernel_size=11, **sizes)
+    assert DoubleCounting(megvii).radius == 5
+
+
+def test_plateaus_are_one_peak():
+    flat = peaks(r4c5=1.0, r4c6=1.0, r5c5=1.0, r5c6=1.0)
+    assert count(flat)['several peaks'] == 0
+    table = count(flat + peaks(r12c15=1.0))
+    assert table['several peaks'] == 100
+    # Of two equal ones NumPy's and MMPose's argmax take the first.
+    assert table['right peak wins'] == 100
+    assert count(np.ones((16, 20)))['several peaks'] == 0
+
+
+def test_slopes_are_no_peaks():
+    """Of a wide spot, everything beyond the radius is lower than its hill."""
+    rows, columns = np.mgrid[:16, :20]
+    distance = (rows - RIGHT[0]) ** 2 + (columns - RIGHT[1]) ** 2
+    assert count(np.exp(-distance / 200))['several peaks'] == 0
+
+
+def test_peaks_against_a_loop():
+    maps = torch.rand(4, 9, 11, dtype=torch.float64)
+    metric = DoubleCounting(threshold=0.9, radius=2)
+    found = metric._peaks(maps)
+    for k, i, j in np.ndindex(*maps.shape):
+        window = maps[k, max(i - 2, 0) : i + 3, max(j - 2, 0) : j + 3]
+        value = maps[k, i, j]
+        expected = value == window.max() and value >= 0.9 * maps[k].max()
+        assert found[k, i, j] == expected
+    assert 4 < found.sum() < 20
+
+
+def test_probabilities_and_any_scale():
+    """Factors change nothing, so that MSE and BCE models compare."""
+    output = torch.rand(3, 16, 20).numpy()
+    expected = count(*output, threshold=0.9)
+    assert expected['several peaks'] > 0
+    assert count(*(255 * output), threshold=0.9) == expected
+
+
+@pytest.mark.parametrize(
+    ('message', 'kwargs'),
+    [
+        ('needs a radius or a codec of Gaussians .* None', dict()),
+        ('at most 1, got 0.', dict(radius=3, threshold=0)),
+        ('at most 1, got 1.1', dict(radius=3, threshold=1.1)),
+        ('at least 1, got 0', dict(radius=0)),
+    ],
+)
+def test_bad_peaks(message, kwargs):
+    with pytest.raises(ValueError, match=message):
+        DoubleCounting(**kwargs)
+
+
+@pytest.fixture
+def person(coco):
+    """Labels of a person in a box of 200 pixels; its sides are 50 apart."""
+    truth = np.zeros((17, 2))
+    for name, i in coco['keypoint_name2id'].items():
+        truth[i] = (-25 if 'right' in name else 25, 10 * i)
+    truth[coco['keypoint_name2id']['nose']] = (0, 0)
+    return truth
+
+
+def people(*predictions, truth, weights=None):
+    maps = np.zeros((17, 1, 1))
+    return [
+        sample(maps, maps, weights, pred, truth, size=200.0)
+        for pred in predictions
+    ]
+
+
+def test_swaps_by_hand(coco, person):
+    """Shoulders exchanged, one wrist on the other, of 8 pairs each time."""
+    ids = coco['keypoint_name2id']
+    exchanged, doubled, far = (person.copy() for _ in range(3))
+    both = [ids['left_shoulder'], ids['right_shoulder']]
+    exchanged[both] = person[both[::-1]]
+    doubled[ids['left_wrist']] = person[ids['right_wrist']]
+    far += (200, 1000)  # across the lines from left to right
+    truth = person
+
+    def swaps(*predictions, **kwargs):
+        samples = people(*predictions, truth=truth, **kwargs)
+        return evaluate(SideSwaps(), samples, **coco)
+
+    assert swaps(person) == dict(swapped=0, exchanged=0)
+    assert swaps(exchanged) == dict(swapped=12.5, exchanged=12.5)
+    assert swaps(doubled) == dict(swapped=6.25, exchanged=0)
+    assert swaps(far) == dict(swapped=0, exchanged=0)
+    assert swaps(exchanged, doubled, far) == pytest.approx(
+        dict(swapped=100 * 3 / 48, exchanged=100 * 2 / 48)
+    )
+    mirrored = person[coco['flip_indices']]
+    assert swaps(mirrored) == dict(swapped=100, exchanged=100)
+
+    # Without one label there is no pair.
+    weights = np.ones(17)
+    weights[ids['left_shoulder']] = 0
+    assert swaps(exchanged, weights=weights) == dict(swapped=0, exchanged=0)
+    table = swaps(doubled, weights=weights)
+    assert table['swapped'] == pytest.approx(100 / 14)
+    table = swaps(mirrored, weights=np.zeros(17))
+    assert math.isnan(table['swapped'])
+    assert math.isnan(table['exchanged'])
+
+
+def test_sides_must_be_apart(coco, person):
+    """Sides are 50 by 10 pixels apart, 0.255 of the box."""
+    (mirrored,) = people(person[coco['flip_indices']], truth=person)
+    near, far = SideSwaps(0.25), SideSwaps(0.26)
+    assert evaluate(near, [mirrored], **coco)['swapped'] == 100
+    assert math.isnan(evaluate(far, [mirrored], **coco)['swapped'])
+
+
+def test_errors_by_hand(coco, person):
+    """Noses 30, 40 and 200 pixels off, of 200; a wrist once; else right."""
+    ids = coco['keypoint_name2id']
+    predictions = [person.copy() for _ in range(3)]
+    for pred, shift in zip(predictions, [(18, 24), (0, 40), (200, 0)]):
+        pred[ids['nose']] += shift
+    predictions[0][ids['left_wrist']] += (0, 60)
+    weights = np.ones(17)
+    weights[ids['left_ear']] = 0
+    samples = people(*predictions, truth=person, weights=weights)
+    table = evaluate(KeypointErrors(), samples, **coco)
+    assert len(table) == 2 * 18
+    assert table['nose mean'] == pytest.approx(270 / 600)
+    assert table['nose median'] == pytest.approx(0.2)
+    assert table['left_wrist mean'] == pytest.approx(0.1)
+    assert table['left_wrist median'] == 0
+    assert table['right_knee mean'] == 0
+    assert math.isnan(table['left_ear mean'])
+    assert math.isnan(table['left_ear median'])
+    assert table['mean'] == pytest.approx((270 + 60) / 200 / 48)
+    assert table['median'] == 0
+
+
+@pytest.mark.parametrize('norm_item', ['bbox', 'head'])
+def test_errors_are_those_of_pck(coco, norm_item):
+    """PCK is the share of errors below its threshold."""
+    rng = np.random.default_rng(0)
+    maps = np.zeros((17, 1, 1))
+    samples = []
+    for size in rng.uniform(50, 200, 20):
+        truth = rng.uniform(0, 200, (17, 2))
+        pred = truth + rng.normal(0, 20, (17, 2))
+        person = sample(maps, maps, None, pred, truth, size)
+        person['gt_instances']['head_size'] = np.array([[size / 3]])
+        samples.append(person)
+    errors = np.stack([KeypointErrors(norm_item).of(s) for s in samples])
+    name = dict(bbox='PCK', head='PCKh')[norm_item]
+    for thr in (0.05, 0.2):
+        metric = PCKAccuracy(thr, norm_item, prefix='pck')
+        expected = evaluate(metric, samples)[name]
+        assert (errors < thr).mean() == pytest.approx(expected)
+    table = evaluate(KeypointErrors(norm_item), samples, **coco)
+    assert table['mean'] == pytest.approx(errors.mean())
+    assert table['right_ankle median'] == pytest.approx(
+        np.median(errors[:, coco['keypoint_name2id']['right_ankle']])
+    )
+
+
+@pytest.mark.parametrize('metric', [KeypointErrors, SideSwaps])
+def test_bad_input(metric, coco):
+    with pytest.raises(ValueError, match="'bbox' or 'head', got 'torso'"):
+        metric(norm_item='torso')
+    maps = np.zeros((17, 1, 1))
+    placeholder = sample(maps, maps, truth=np.zeros((17, 2)))
+    with pytest.raises(ValueError, match="set the dataset's bbox_file=None"):
+        metric().process(None, [placeholder])
+
+
+@pytest.mark.parametrize('distance', [-0.1, math.nan])
+def test_bad_distance(distance):
+    with pytest.raises(ValueError, match=f'negative, got {distance}'):
+        SideSwaps(distance)

@@ -1,0 +1,281 @@
+"""Validation loss, consistency and shares by hand, and against the losses."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from mmpose.models.losses import KeypointMSELoss
+from mmpose.registry import MODELS
+from scipy.stats import rankdata
+
+from mmpose_lossplus.evaluation import (
+    HeatmapValidationLoss,
+    LossConsistency,
+    LossShare,
+)
+
+from .samples import evaluate, sample
+
+LOSSES = [
+    dict(type='AsymmetricMSELoss', beta=0.1),
+    dict(type='RegularizedMSELoss', loss_weight=3.0),
+    dict(type='FocusedMSELoss'),
+    dict(type='HeatmapWeightingMSELoss'),
+    dict(type='KeypointMSELoss', skip_empty_channel=True),
+    dict(type='KeypointOHKMMSELoss', use_target_weight=True, topk=2),
+]
+LOGIT_LOSSES = [
+    dict(type='AnchorLoss'),
+    dict(type='AnchorLoss', gamma=0),
+    dict(type='HeatmapFocalLoss'),
+]
+
+
+@pytest.fixture
+def maps(target):
+    """Outputs, targets and weights of 8 people with three keypoints."""
+    targets = target.repeat(4, 1, 1, 1).float()
+    outputs = targets + 0.2 * torch.randn(targets.shape)
+    weights = torch.ones(8, 3)
+    weights[2, 1] = weights[5, 0] = weights[5, 2] = 0
+    return outputs, targets, weights
+
+
+def people(outputs, targets, weights):
+    rng = np.random.default_rng(0)
+    return [
+        sample(*maps, pred=rng.normal(size=(3, 2)), size=10.0)
+        for maps in zip(outputs, targets, weights)
+    ]
+
+
+@pytest.mark.parametrize('loss', LOSSES, ids=str)
+def test_validation_loss_is_that_of_one_batch(maps, loss):
+    table = evaluate(HeatmapValidationLoss(loss=loss), people(*maps))
+    batch = [x.double() for x in maps]
+    mse = KeypointMSELoss(use_target_weight=True)(*batch)
+    assert table['MSE'] == pytest.approx(mse.item(), rel=1e-12)
+    expected = MODELS.build(loss)(*batch)
+    assert table['loss'] == pytest.approx(expected.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize('loss', LOGIT_LOSSES, ids=str)
+def test_validation_loss_of_logits(maps, loss):
+    """The loss that the training would have, from the probabilities alone."""
+    outputs, targets, weights = maps
+    logits = 5 * (outputs - 0.5)
+    exact = logits.double()
+    exact.is_logits = True
+    expected = MODELS.build(loss)(exact, targets, weights)
+    samples = people(logits.sigmoid(), targets, weights)
+    table = evaluate(HeatmapValidationLoss(loss=loss), samples)
+    assert table['loss'] == pytest.approx(expected.item(), rel=1e-5)
+    mse = KeypointMSELoss()(logits.sigmoid(), targets, weights)
+    assert table['MSE'] == pytest.approx(mse.item(), rel=1e-6)
+
+
+def test_saturated_probabilities():
+    """BCE of a 1 on background counts as the logit of the number below 1."""
+    samples = [sample([[[1.0, 0.5]]], [[[0.0, 0.5]]])]
+    bce = dict(type='AnchorLoss', gamma=0)
+    table = evaluate(HeatmapValidationLoss(loss=bce), samples)
+    expected = (24 * math.log(2) + math.log(2)) / 2
+    assert table['loss'] == pytest.approx(expected)
+
+
+def test_validation_loss_by_hand():
+    errors = [0.25, 0.0, 0.25, 0.0625]
+    right = [[[1, 0.5, 0, 0]]]
+    samples = [
+        sample([[[0.5, 0.5, 0.5, 0.25]]], right),
+        sample(right, right),
+        sample([[[9, 9, 9, 9]]], right, weights=[0]),
+        sample([[[9, 9, 9, 9.0]]], right, weights=[0.5]),
+    ]
+    last = 0.5 * np.mean(np.square([8, 8.5, 9, 9]))
+    table = evaluate(HeatmapValidationLoss(), samples)
+    assert table == dict(
+        MSE=pytest.approx((np.mean(errors) + 0 + 0 + last) / 4)
+    )
+
+
+def equal_mse_patterns():
+    """AMSE's figure 2: 8 predictions, of which 3 decode to the wrong pixel."""
+    target = np.array([[[0.5, 1.0, 0.5]]])
+    for signs in itertools.product([1, -1], repeat=3):
+        output = target + 0.5 * np.array(signs)
+        yield sample(output, target, pred=[[output.argmax(), 0]])
+
+
+def test_consistency_of_equal_mse_patterns():
+    """MSE cannot rank them; the ranks of the others by hand.
+
+    Errors are five times 0 and three times 1, with deviations from the mean
+    rank of -1.5 and 2.5, whose squares sum to 30. The ranks of AMSE, whose
+    penalty is the number of plus signs, are (8, 6, 6, 3, 1) where the peak is
+    right and (6, 3, 3) where it is wrong: the squares sum to 38, the product
+    is -1.5 * 1.5 - 2.5 * 1.5. Those of RMSE are (8, 6.5, 6.5, 4.5, 1) and
+    (4.5, 2.5, 2.5).
+    """
+    samples = list(equal_mse_patterns())
+    losses = evaluate(HeatmapValidationLoss(), samples)
+    assert losses['MSE'] == 0.25
+    for loss, rho in [
+        ('AsymmetricMSELoss', -6 / math.sqrt(30 * 38)),
+        ('RegularizedMSELoss', -16 / math.sqrt(30 * 40.5)),
+    ]:
+        # With beta = 1 all is exact in binary, and what is equal stays so.
+        metric = LossConsistency(loss=dict(type=loss, beta=1.0))
+        table = evaluate(metric, samples)
+        assert math.isnan(table['MSE'])
+        assert math.isnan(table['MSE by map'])
+        assert table['loss'] == pytest.approx(rho)
+        assert table['loss by map'] == pytest.approx(rho)
+
+
+@pytest.mark.parametrize(('sign', 'rho'), [(1, 1.0), (-1, -1.0)])
+def test_consistency_limits(sign, rho):
+    """1 where a larger loss means a larger error, whatever the scale."""
+    target = np.zeros((2, 4, 4))
+    samples = [
+        sample(
+            target + 10.0 ** (sign * i),
+            target,
+            pred=[[1, i + 0.1], [1, i + 0.3]],
+        )
+        for i in range(5)
+    ]
+    table = evaluate(LossConsistency(), samples)
+    assert table['MSE'] == pytest.approx(rho)
+    # Two keypoints of a person share a loss and not an error.
+    assert 0.9 < abs(table['MSE by map']) < 1
+
+
+def test_consistency_against_a_loop(maps):
+    outputs, targets, weights = maps
+    samples = people(*maps)
+    loss = dict(type='AsymmetricMSELoss', beta=0.1)
+    table = evaluate(LossConsistency(loss=loss), samples)
+    means, errors, by_person, by_map = [], [], [], []
+    for i, person in enumerate(samples):
+        pred, truth = (
+            person[name]['keypoints'][0]
+            for name in ('pred_instances', 'gt_instances')
+        )
+        own, values = [], []
+        for k in range(3):
+            if weights[i, k] > 0:
+                own.append(np.hypot(*(pred[k] - truth[k])) / 10)
+                s, g = outputs[i, k].double(), targets[i, k].double()
+                over = (s - g).clamp(min=0)
+                values.append(((s - g) ** 2 + 0.1 * over**2).mean().item())
+        means.append(np.mean(own))
+        by_person.append(np.mean(values))
+        errors += own
+        by_map += values
+
+    def rho(x, y):
+        return np.corrcoef(rankdata(x), rankdata(y))[0, 1]
+
+    assert len(errors) == 21
+    assert table['loss'] == pytest.approx(rho(means, by_person))
+    assert table['loss by map'] == pytest.approx(rho(errors, by_map))
+
+
+def test_consistency_of_what_cannot_be_ranked(maps):
+    """People without labels do not count; one alone has no rank."""
+    samples = people(*maps)
+    expected = evaluate(LossConsistency(), samples)
+    unlabelled = sample(*maps[0][:2], weights=[0, 0, 0])
+    boxless = sample(*maps[0][:2], size=0)
+    more = [unlabelled, *samples, boxless]
+    assert evaluate(LossConsistency(), more) == expected
+    assert math.isnan(evaluate(LossConsistency(), samples[:1])['MSE'])
+    assert math.isnan(evaluate(LossConsistency(), [unlabelled])['MSE'])
+
+
+def test_consistency_of_ohkm(maps):
+    """It chooses among a person's maps, so one map has no loss of its own."""
+    table = evaluate(LossConsistency(loss=LOSSES[-1]), people(*maps))
+    assert sorted(table) == ['MSE', 'MSE by map', 'loss']
+    assert -1 <= table['loss'] <= 1
+
+
+def test_share_by_hand():
+    """Squared errors of 0.25 and 0 on two pixels, 0.25 and 0.0625 beside."""
+    hit = dict(output=[[[0.5, 0.5, 0.5, 0.25]]], target=[[[1, 0.5, 0, 0]]])
+    samples = [
+        sample(**hit),
+        sample([[[9, 9, 9, 9]]], hit['target'], weights=[0]),
+    ]
+    weighting = dict(type='HeatmapWeightingMSELoss')
+    table = evaluate(LossShare(loss=weighting), samples)
+    assert table == pytest.approx(
+        {
+            'MSE foreground': 100 * 0.25 / 0.5625,
+            'MSE background': 100 * 0.3125 / 0.5625,
+            'MSE ratio': 0.8,
+            # Weighted by 2 and 1.5 against 1.
+            'loss foreground': 100 * 0.5 / 0.8125,
+            'loss background': 100 * 0.3125 / 0.8125,
+            'loss ratio': 1.6,
+            'pixels foreground': 50.0,
+        }
+    )
+    # Now 0.5 is background.
+    table = evaluate(LossShare(threshold=0.5), samples)
+    assert table['pixels foreground'] == 25
+    assert table['MSE ratio'] == pytest.approx(0.8)
+    # A sum over people, not a mean of shares.
+    perfect = sample([[[1, 0.5, 1, 0]]], hit['target'])
+    table = evaluate(LossShare(), [*samples, perfect])
+    assert table['MSE ratio'] == pytest.approx(0.25 / 1.3125)
+
+
+def test_share_is_of_the_whole_loss(maps):
+    """The parts add up, also for a loss with an anchor across pixels."""
+    outputs, targets, weights = maps
+    samples = people(outputs.sigmoid(), targets, weights)
+    for loss in (LOSSES[0], LOSSES[2], *LOGIT_LOSSES):
+        share = LossShare(loss=loss)
+        share.process(None, samples)
+        parts = [sum(result['loss']) for result in share.results]
+        whole = evaluate(HeatmapValidationLoss(loss=loss), samples)['loss']
+        assert np.mean(parts) == pytest.approx(whole, rel=1e-12)
+
+
+def test_share_limits():
+    target = [[[1.0, 0, 0, 0]]]
+    empty = sample([[[0.0, 0, 0, 0]]], [[[0.0, 0, 0, 0]]])
+    table = evaluate(LossShare(), [empty])
+    assert math.isnan(table['MSE foreground'])
+    assert table['pixels foreground'] == 0
+    table = evaluate(LossShare(), [sample([[[0.0, 0, 0, 0]]], target)])
+    assert table['MSE foreground'] == 100
+    assert table['MSE ratio'] == math.inf
+    table = evaluate(LossShare(), [sample([[[1.0, 0, 0, 7]]], target)])
+    assert table['MSE foreground'] == 0
+
+
+def test_share_of_a_loss_that_is_no_sum(maps):
+    table = evaluate(LossShare(loss=LOSSES[-1]), people(*maps))
+    assert math.isnan(table['loss foreground'])
+    assert 0 < table['MSE foreground'] < 100
+
+
+@pytest.mark.parametrize('threshold', [-0.1, 1, math.nan])
+def test_bad_threshold(threshold):
+    with pytest.raises(ValueError, match=f'below 1, got {threshold}'):
+        LossShare(threshold=threshold)
+
+
+def test_a_diverged_model_does_not_stop_the_training(maps):
+    outputs, targets, weights = maps
+    outputs[0] = math.nan
+    samples = people(outputs, targets, weights)
+    loss = dict(type='AsymmetricMSELoss')
+    for metric in (HeatmapValidationLoss, LossConsistency, LossShare):
+        table = evaluate(metric(loss=loss), samples)
+        assert math.isnan(table[{LossShare: 'MSE ratio'}.get(metric, 'MSE')])

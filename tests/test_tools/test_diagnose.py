@@ -1,0 +1,124 @@
+"""The table of a dump, and what it says of files that are none."""
+
+import json
+import pickle
+
+import pytest
+from mmengine.config import Config
+
+from mmpose_lossplus import diagnostic_metrics
+
+from ..conftest import ROOT, load_tool
+from ..test_evaluation.test_heatmap_metric import people
+
+CODEC = """
+_base_ = 'mmpose::body_2d_keypoint/topdown_heatmap/{data}'
+custom_imports = dict(imports=['mmpose_lossplus'])
+model = dict(
+    head=dict(
+        decoder=dict(input_size=(48, 64), heatmap_size=(12, 16), sigma=1),
+        loss=dict(type='AsymmetricMSELoss'),
+    ),
+    test_cfg=dict(flip_test={flip}),
+)
+"""
+COCO = 'coco/td-hm_res50_8xb64-210e_coco-256x192.py'
+MPII = 'mpii/td-hm_res50_8xb64-210e_mpii-256x256.py'
+
+
+@pytest.fixture
+def files(coco_data, tmp_path):
+    """A dump and its config."""
+    config = tmp_path / 'config.py'
+    config.write_text(CODEC.format(data=COCO, flip=False))
+    codec = Config.fromfile(config).model.head.decoder
+    dump = tmp_path / 'dump.pkl'
+    dump.write_bytes(pickle.dumps(people(coco_data, codec, target=False)))
+    return dump, config
+
+
+@pytest.fixture
+def run(monkeypatch):
+    tool = load_tool('analysis_tools/diagnose.py')
+
+    def call(*args):
+        monkeypatch.setattr('sys.argv', ['diagnose.py', *map(str, args)])
+        tool.main()
+
+    return call
+
+
+def test_table(files, run, tmp_path, capsys):
+    out = tmp_path / 'numbers.json'
+    run(*files, '--out', out)
+    printed = capsys.readouterr().out
+    numbers = json.loads(out.read_text())
+    metrics = diagnostic_metrics(Config.fromfile(files[1]))
+    assert len(metrics) == len({name.split('/')[0] for name in numbers})
+    for name, value in numbers.items():
+        assert name in printed
+        assert value is None or f'{value:.4g}' in printed
+    # Predictions are a pixel off in x and in y, of a box of 88 pixels.
+    assert numbers['error/mean'] == pytest.approx(2**0.5 / 88, rel=1e-4)
+    assert numbers['side_swaps/swapped'] < 5
+    assert 'in percent' in printed
+    assert 'mirror image' not in printed
+
+
+def test_numbers_without_a_value(files, run, tmp_path, capsys):
+    """JSON has no NaN."""
+    dump, config = files
+    samples = pickle.loads(dump.read_bytes())
+    dump.write_bytes(pickle.dumps(samples[:1]))
+    out = tmp_path / 'numbers.json'
+    run(dump, config, '--out', out)
+    assert json.loads(out.read_text())['consistency/MSE'] is None
+    assert 'nan' in capsys.readouterr().out
+
+
+def test_says_that_maps_are_means(files, run, capsys):
+    dump, config = files
+    config.write_text(CODEC.format(data=COCO, flip=True))
+    run(dump, config)
+    assert 'a picture and its mirror image' in capsys.readouterr().out
+    run(dump, config, '--cfg-options', 'model.test_cfg.flip_test=False')
+    assert 'mirror image' not in capsys.readouterr().out
+
+
+def test_bad_input(files, run, tmp_path, capsys):
+    dump, config = files
+
+    def check(message, *args):
+        out = tmp_path / 'numbers.json'
+        with pytest.raises(SystemExit) as error:
+            run(*args, *(() if '--out' in args else ('--out', out)))
+        assert message in str(error.value)
+        assert str(error.value).count('\n') == 0
+        assert not out.exists()
+
+    missing = tmp_path / 'none.pkl'
+    check(f'The file {missing} does not exist.', missing, config)
+    check(f'The file {missing} does not exist.', dump, missing)
+    nowhere = tmp_path / 'none' / 'numbers.json'
+    check('The folder of --out', dump, config, '--out', nowhere)
+    check(f'The dump {config} cannot be read', config, config)
+    torn = tmp_path / 'torn.pkl'
+    torn.write_bytes(dump.read_bytes()[:1000])
+    check(f'The dump {torn} cannot be read', torn, config)
+    other = tmp_path / 'other.pkl'
+    other.write_bytes(pickle.dumps(dict(a=1)))
+    check(f'{other} is no dump of predictions', other, config)
+    other.write_bytes(pickle.dumps([]))
+    check(f'{other} is no dump of predictions', other, config)
+
+    samples = pickle.loads(dump.read_bytes())
+    for sample in samples:
+        del sample['pred_fields']
+    other.write_bytes(pickle.dumps(samples))
+    check('set model.test_cfg.output_heatmaps=True', other, config)
+    mpii = tmp_path / 'mpii.py'
+    mpii.write_text(CODEC.format(data=MPII, flip=False))
+    check('17 keypoints a person, but the data set', dump, mpii)
+    detector = ROOT / 'configs' / 'detectors'
+    detector /= 'rtmdet-nano_1xb4-30e_demo-person.py'
+    check('are for top-down heatmap models', dump, detector)

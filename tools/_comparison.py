@@ -1,0 +1,612 @@
+"""What tools/compare_losses.py says of its trainings: tables and plots."""
+
+import csv
+import io
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+import matplotlib
+
+matplotlib.use('Agg')  # no window: the plots go to files
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+from _checkpoints import replace, write_text  # noqa: E402
+from _stats import (  # noqa: E402
+    LEVEL,
+    Difference,
+    epochs_to_reach,
+    mean_and_spread,
+    paired_difference,
+)
+from analysis_tools.plot_losses import STYLE  # noqa: E402
+from analysis_tools.report import markdown_table, sheet  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.text import Text  # noqa: E402
+
+DIAGNOSTICS = {
+    'val_loss/MSE': 'validation MSE',
+    'error/mean': 'mean error, of the box',
+    'error/median': 'median error, of the box',
+    'side_swaps/swapped': 'swapped sides, %',
+    'double_counting/several peaks': 'maps with several peaks, %',
+    'double_counting/right peak wins': 'of these the right one wins, %',
+    'consistency/MSE': 'rank correlation of MSE and error',
+    'consistency/loss': 'rank correlation of the loss and error',
+    'consistency/MSE by map': 'of MSE and error, by map',
+    'consistency/loss by map': 'of the loss and error, by map',
+    'loss_share/MSE foreground': 'MSE on foreground, %',
+    'loss_share/loss foreground': 'the loss on foreground, %',
+}
+# Okabe and Ito's colours, two of Tol's and grey; then again, dashed.
+COLOURS = ('#000000', '#0072B2', '#56B4E9', '#009E73', '#E69F00')
+COLOURS += ('#D55E00', '#CC79A7', '#882255', '#999999')
+
+
+@dataclass(frozen=True)
+class Result:
+    """A training that has ended.
+
+    Attributes:
+        loss (str): Name of the loss.
+        seed (int): The seed.
+        logs (list[Path]): Where its numbers are from.
+        metrics (dict[int, dict[str, float]]): All metrics by epoch.
+        seconds (float): Median time of an iteration.
+        others (np.ndarray, optional): Score on the test people, then on
+            drawn ones; ``None`` if there is none.
+    """
+
+    loss: str
+    seed: int
+    logs: List[Path]
+    metrics: Dict[int, Dict[str, float]]
+    seconds: float
+    others: Optional[np.ndarray] = None
+
+    @property
+    def epochs(self) -> int:
+        return max(self.metrics)
+
+    @property
+    def final(self) -> Dict[str, float]:
+        return self.metrics[self.epochs]
+
+    def curve(self, score: str) -> Dict[int, float]:
+        return {epoch: m[score] for epoch, m in sorted(self.metrics.items())}
+
+
+def read_result(loss: str, seed: int, folder: Path) -> Result:
+    """Read what the logs of a training say.
+
+    A training that was cut off has a folder of logs for each of its runs. Of
+    what two of them say of one epoch or iteration, the later one holds: the
+    weights of the earlier one were lost.
+
+    Args:
+        loss (str): Name of the loss.
+        seed (int): The seed.
+        folder (Path): Work folder.
+
+    Returns:
+        Result: Without scores on drawn people.
+
+    Raises:
+        ValueError: If there are no validations in them.
+    """
+    logs = sorted(folder.glob('*/vis_data/scalars.json'))
+    metrics, seconds = {}, {}
+    for log in logs:
+        for line in log.read_text().splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:  # cut off while writing
+                continue
+            step = entry.pop('step')
+            if 'epoch' in entry:
+                seconds[step] = entry.get('time', math.nan)
+            else:
+                metrics[step] = {
+                    key: value
+                    for key, value in entry.items()
+                    if key not in ('data_time', 'time')
+                }
+    if not metrics:
+        raise ValueError(f'{folder} has no log of a validation.')
+    middle = float(np.median(list(seconds.values()) or [math.nan]))
+    return Result(loss, seed, logs, metrics, middle)
+
+
+class Summary(NamedTuple):
+    """All that is said of one loss.
+
+    Attributes:
+        results (list[Result]): By seed.
+        scores (dict[int, float]): Final score by seed.
+        reached (dict[int, int | None]): Epoch by seed.
+        difference (Difference, optional): To the baseline, if it is another.
+        with_people (bool): Whether its interval is over people too.
+    """
+
+    results: List[Result]
+    scores: Dict[int, float]
+    reached: Dict[int, Optional[int]]
+    difference: Optional[Difference]
+    with_people: bool
+
+
+class Comparison:
+    """Results of several losses, put side by side.
+
+    Args:
+        results (list[Result]): Of all trainings that have ended.
+        score (str): Name of the score.
+        baseline (str): Name of the loss to compare with.
+        target (float, optional): Score to reach. ``None`` for 90 % of the
+            baseline's mean. Defaults to ``None``.
+        unit (str): What is drawn for the intervals. Defaults to 'people'.
+    """
+
+    def __init__(
+        self,
+        results: List[Result],
+        score: str,
+        baseline: str,
+        target: Optional[float] = None,
+        unit: str = 'people',
+    ) -> None:
+        self.score = score
+        self.baseline = baseline
+        self.unit = unit
+        by_loss: Dict[str, Dict[int, Result]] = {}
+        for result in results:
+            by_loss.setdefault(result.loss, {})[result.seed] = result
+        base = by_loss.get(baseline, {})
+        self.given = target is not None
+        if target is None:
+            finals = [r.final[score] for r in base.values()]
+            target = 0.9 * mean_and_spread(finals)[0]
+        self.target = target
+        self.losses: Dict[str, Summary] = {}
+        for loss, group in by_loss.items():
+            ours = self._scores(group)
+            difference, with_people = None, False
+            if loss != baseline and base:
+                seeds = sorted({*group} & {*base})
+                pairs = [(group[s].others, base[s].others) for s in seeds]
+                with_people = bool(pairs) and all(
+                    x is not None and y is not None for x, y in pairs
+                )
+                resampled = None
+                if with_people:
+                    resampled = np.array([(x - y)[1:] for x, y in pairs])
+                difference = paired_difference(
+                    ours, self._scores(base), resampled
+                )
+            self.losses[loss] = Summary(
+                [group[seed] for seed in sorted(group)],
+                ours,
+                {
+                    seed: epochs_to_reach(group[seed].curve(score), target)
+                    for seed in sorted(group)
+                },
+                difference,
+                with_people,
+            )
+        self.best = max(
+            (x for s in self.losses.values() for x in s.scores.values()),
+            default=math.nan,
+        )
+        self.digits = 2 if self.best > 1.5 else 4  # percent or a share
+
+    def _scores(self, group: Dict[int, Result]) -> Dict[int, float]:
+        return {s: group[s].final[self.score] for s in sorted(group)}
+
+    def number(self, value: float, sign: str = '') -> str:
+        """A score in digits."""
+        return f'{value:{sign}.{self.digits}f}'
+
+    def interval(self, difference: Difference) -> str:
+        """Such as ``+0.01 [-0.01, 0.03]``."""
+        mean, low, high = (self.number(value, '+') for value in difference[:3])
+        return (
+            mean if math.isnan(difference.low) else f'{mean} [{low}, {high}]'
+        )
+
+    def header(self) -> List[str]:
+        """Of :meth:`rows`."""
+        return [
+            'loss',
+            'seeds',
+            f'{self.score}, mean ±std',
+            f'difference to {self.baseline} [95 %]',
+            f'epochs to {self.number(self.target)}',
+            'ms per iteration',
+        ]
+
+    def rows(self) -> List[List[str]]:
+        """A line for each loss."""
+        rows = []
+        for loss, summary in self.losses.items():
+            mean, spread = mean_and_spread(list(summary.scores.values()))
+            text = self.number(mean)
+            if not math.isnan(spread):
+                text += f' ±{self.number(spread)}'
+            seconds, _ = mean_and_spread([r.seconds for r in summary.results])
+            rows.append(
+                [
+                    loss,
+                    ', '.join(map(str, summary.scores)),
+                    text,
+                    self.interval(summary.difference)
+                    if summary.difference
+                    else '',
+                    _epochs(summary.reached),
+                    f'{1000 * seconds:.0f}',
+                ]
+            )
+        return rows
+
+    def diagnostics(
+        self, spreads: bool = True
+    ) -> Tuple[List[str], List[List[str]]]:
+        """Header and lines of a table with a column for each loss."""
+        names = list(self.losses)
+        rows = []
+        for key, title in DIAGNOSTICS.items():
+            cells = []
+            for summary in self.losses.values():
+                values = [r.final.get(key, math.nan) for r in summary.results]
+                mean, spread = mean_and_spread(values)
+                text = '' if math.isnan(mean) else f'{mean:.3g}'
+                if text and spreads and not math.isnan(spread):
+                    text += f' ±{spread:.2g}'
+                cells.append(text)
+            if any(cells):
+                rows.append([title, *cells])
+        return ['', *names], rows
+
+    def method(self) -> List[str]:
+        """How the numbers came about, a sentence or more each."""
+        epochs = {r.epochs for s in self.losses.values() for r in s.results}
+        lines = [
+            f'{self.score} is that of the last epoch '
+            f'({", ".join(map(str, sorted(epochs)))}); std is the sample '
+            'standard deviation over seeds.'
+        ]
+        why = (
+            'the score that was asked for'
+            if self.given
+            else f"90 % of {self.baseline}'s mean, a mark that does not move "
+            'when other losses are added'
+        )
+        lines += [
+            f'Epochs to {self.number(self.target)}: the first epoch with at '
+            f'least that score, which is {why}.'
+        ]
+        lines += [
+            'ms per iteration: median of what is logged, mean over seeds; '
+            'with the loading of data, and slower if trainings run side by '
+            'side.'
+        ]
+        compared = {k: s for k, s in self.losses.items() if s.difference}
+        if not compared:
+            return lines
+        counts = {len(s.difference.by_seed) for s in compared.values()}
+        n = min(counts)
+        with_people = all(s.with_people for s in compared.values())
+        if n > 1:
+            drawn = (
+                f'seeds and the test {self.unit}, which are the same for all '
+                'trainings in a draw'
+                if with_people
+                else 'seeds ALONE: it says nothing on other test people'
+            )
+            note = (
+                "The part of the seeds is widened to what Student's "
+                f'distribution says of {n} numbers (with 3, plain percentiles '
+                'would miss the mean one time in four).'
+            )
+        elif with_people:
+            drawn = (
+                f'the test {self.unit} ALONE: with one seed it says nothing '
+                'on other trainings'
+            )
+            note = ''
+        else:
+            return [
+                *lines,
+                'One seed and no scores by person: there is no interval.',
+            ]
+        lines += [
+            'Differences are paired by seed. Their interval is a bootstrap '
+            f'of 95 % over {drawn}. {note}'.strip()
+        ]
+        if len(compared) > 1:
+            lines += [
+                f'{len(compared)} intervals are looked at, each for itself: '
+                f'{len(compared) * (1 - LEVEL):.2g} of them are expected to '
+                'miss by chance.'
+            ]
+        return lines
+
+    def answer(self) -> str:
+        """Which loss for this data, in one sentence."""
+        base = self.baseline
+        known = {
+            loss: summary.difference
+            for loss, summary in self.losses.items()
+            if summary.difference and len(summary.difference.by_seed) > 1
+        }
+        if not self.best > 0:
+            return (
+                f'Which loss for this data cannot be said: with a {self.score}'
+                f' of {self.number(self.best)} at best, the models have not '
+                'learned anything yet.'
+            )
+        if not known:
+            return (
+                'Which loss for this data cannot be said: that takes a score '
+                f'of {base} and of another loss for at least two seeds.'
+            )
+
+        def name(losses: List[str]) -> str:
+            return ', '.join(
+                f'{loss} ({self.interval(known[loss])})' for loss in losses
+            )
+
+        order = sorted(known, key=lambda loss: -known[loss].mean)
+        higher = [loss for loss in order if known[loss].low > 0]
+        lower = [loss for loss in order if known[loss].high < 0]
+        same = [x for x in order if x not in higher and x not in lower]
+        others = [f'lower are {name(lower)}'] if lower else []
+        if same and (higher or lower):
+            shown = 'no difference is shown for ' + ', '.join(same)
+            others.append(shown)
+        tail = '; ' + ', and '.join(others) if others else ''
+        if higher:
+            first, *rest = higher
+            also = f'; higher too are {name(rest)}' if rest else ''
+            return (
+                f'Take {first} for this data: its {self.score} is higher than '
+                f"{base}'s by {self.interval(known[first])}{also}{tail}."
+            )
+        if not same:
+            return (
+                f'Take {base} for this data: the {self.score} of all others '
+                f'is lower, {name(lower)}.'
+            )
+        width = max(known[x].high - known[x].mean for x in same)
+        return (
+            f'No loss shows a higher {self.score} than {base} on this data, '
+            f'where one by {self.number(width)} could have been missed: take '
+            f'{base}, or another for other reasons{tail}.'
+        )
+
+
+def _epochs(reached: Dict[int, Optional[int]]) -> str:
+    """Mean and each, such as ``11.5 (11, 12)`` or ``(11, never)``."""
+    each = ', '.join(
+        'never' if e is None else str(e) for e in reached.values()
+    )
+    if len(reached) == 1:
+        return each
+    if None in reached.values():
+        return 'never' if set(reached.values()) == {None} else f'({each})'
+    return f'{np.mean(list(reached.values())):.1f} ({each})'
+
+
+def print_report(comparison: Comparison, console: Console) -> None:
+    """Print the tables and the answer."""
+    console.print(
+        sheet('Losses compared', comparison.header(), comparison.rows())
+    )
+    diagnostics = comparison.diagnostics(spreads=False)
+    console.print(sheet('Diagnostics, mean', *diagnostics))
+    for line in comparison.method():
+        console.print(Text(line))
+    console.print()
+    console.print(Text(comparison.answer(), style='bold'))
+
+
+def write_report(
+    comparison: Comparison, out: Path, title: str, details: List[str]
+) -> List[Path]:
+    """Write the tables and the plots.
+
+    Args:
+        comparison (Comparison): What to write.
+        out (Path): Folder.
+        title (str): What was trained.
+        details (list[str]): How, in Markdown.
+
+    Returns:
+        list[Path]: The files.
+    """
+    seeds = sorted({s for x in comparison.losses.values() for s in x.scores})
+    each = [
+        [
+            loss,
+            *(
+                comparison.number(summary.scores[seed])
+                if seed in summary.scores
+                else ''
+                for seed in seeds
+            ),
+        ]
+        for loss, summary in comparison.losses.items()
+    ]
+    differences = [
+        [
+            f'{loss} - {comparison.baseline}',
+            *(
+                comparison.number(summary.difference.by_seed[seed], '+')
+                if seed in summary.difference.by_seed
+                else ''
+                for seed in seeds
+            ),
+        ]
+        for loss, summary in comparison.losses.items()
+        if summary.difference
+    ]
+    logs = [
+        [
+            loss,
+            str(result.seed),
+            ', '.join(f'`{log.relative_to(out)}`' for log in result.logs),
+        ]
+        for loss, summary in comparison.losses.items()
+        for result in summary.results
+    ]
+    text = [f'# {title}', '', *(f'- {line}' for line in details), '']
+    text += [
+        '## Score',
+        '',
+        *markdown_table(comparison.header(), comparison.rows()),
+    ]
+    text += ['', *(f'- {line}' for line in comparison.method()), '']
+    text += ['![score over epochs](curves.png)', '']
+    text += ['![differences](differences.png)', '', '## Each seed', '']
+    text += markdown_table(
+        [comparison.score, *(f'seed {seed}' for seed in seeds)],
+        each + differences,
+    )
+    text += ['', '## Diagnostics', '']
+    text += ['Of the last epoch, mean ±std over seeds.', '']
+    text += markdown_table(*comparison.diagnostics())
+    text += ['', '## Logs', '']
+    text += [
+        'All numbers of a training are in these, all of its metrics in '
+        '`report.csv` too.',
+        '',
+    ]
+    text += markdown_table(['loss', 'seed', 'logs'], logs)
+    text += ['', '## Which loss?', '', comparison.answer(), '']
+    write_text(out / 'report.md', '\n'.join(text))
+    write_text(out / 'report.csv', as_csv(comparison, out))
+    for name, draw in (
+        ('curves.png', draw_curves),
+        ('differences.png', draw_differences),
+    ):
+        _save(out / name, lambda d=draw: d(comparison))
+    names = ('report.md', 'report.csv', 'curves.png', 'differences.png')
+    return [out / name for name in names]
+
+
+def as_csv(comparison: Comparison, out: Path) -> str:
+    """One line for each training, with all metrics of its last epoch."""
+    lines = []
+    for loss, summary in comparison.losses.items():
+        for result in summary.results:
+            reached = summary.reached[result.seed]
+            line: Dict[str, Any] = dict(
+                loss=loss, seed=result.seed, epochs=result.epochs
+            )
+            line[f'epochs to {comparison.number(comparison.target)}'] = (
+                'never' if reached is None else reached
+            )
+            line['seconds per iteration'] = result.seconds
+            line.update(result.final)
+            line['logs'] = ' '.join(
+                str(log.relative_to(out)) for log in result.logs
+            )
+            lines.append(line)
+    columns = dict.fromkeys(key for line in lines for key in line)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def look(comparison: Comparison) -> Dict[str, dict]:
+    """Colour and line of each loss; the baseline's is black."""
+    others = [x for x in comparison.losses if x != comparison.baseline]
+    result = {}
+    for i, loss in enumerate((comparison.baseline, *others)):
+        again, colour = divmod(i, len(COLOURS))
+        result[loss] = dict(
+            color=COLOURS[colour], ls=('-', '--', ':', '-.')[again % 4]
+        )
+    return result
+
+
+def draw_curves(comparison: Comparison) -> None:
+    """Mean and range over seeds of the score at each epoch."""
+    figure, axes = plt.subplots(figsize=(8, 4))
+    styles = look(comparison)
+    for loss, summary in comparison.losses.items():
+        curves = [r.curve(comparison.score) for r in summary.results]
+        common = set.intersection(*(set(curve) for curve in curves))
+        epochs = sorted(common)
+        values = np.array([[c[epoch] for epoch in epochs] for c in curves])
+        style = styles[loss]
+        marker = 'o' if len(epochs) == 1 else None
+        axes.plot(
+            *(epochs, values.mean(axis=0)),
+            **dict(style, label=loss, marker=marker, lw=1.6),
+            zorder=3 if loss == comparison.baseline else 2,
+        )
+        if len(values) > 1:
+            axes.fill_between(
+                *(epochs, values.min(axis=0), values.max(axis=0)),
+                **dict(color=style['color'], alpha=0.12, lw=0),
+            )
+    if not math.isnan(comparison.target):
+        axes.axhline(comparison.target, color='grey', lw=0.8, ls=':')
+        axes.annotate(
+            f'target {comparison.number(comparison.target)}',
+            *((0.005, comparison.target),),
+            xycoords=('axes fraction', 'data'),
+            va='bottom',
+            color='grey',
+        )
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    seeds = max(len(s.results) for s in comparison.losses.values())
+    over = f': mean and range over {seeds} seeds' if seeds > 1 else ''
+    axes.set(
+        xlabel='epoch',
+        ylabel=comparison.score,
+        title=f'Score on the test people{over}',
+    )
+    figure.legend(loc='outside right center')
+
+
+def draw_differences(comparison: Comparison) -> None:
+    """Difference of each loss to the baseline, with interval and seeds."""
+    compared = {
+        loss: summary.difference
+        for loss, summary in comparison.losses.items()
+        if summary.difference
+    }
+    figure, axes = plt.subplots(figsize=(8, 1.4 + 0.42 * len(compared)))
+    styles = look(comparison)
+    axes.axvline(0, color='black', lw=1)
+    for y, (loss, difference) in enumerate(compared.items()):
+        color = styles[loss]['color']
+        if not math.isnan(difference.low):
+            interval = [difference.low, difference.high]
+            axes.plot(interval, [y, y], color=color, lw=2.5)
+        seeds = list(difference.by_seed.values())
+        axes.scatter(
+            seeds, [y + 0.22] * len(seeds), s=14, color=color, alpha=0.6
+        )
+        axes.scatter([difference.mean], [y], s=45, color=color, zorder=3)
+    axes.set_yticks(range(len(compared)), list(compared))
+    axes.set_ylim(len(compared) - 0.4, -0.6)
+    axes.grid(axis='y', visible=False)
+    axes.set(
+        xlabel=f'{comparison.score} minus that of {comparison.baseline}',
+        title='Mean difference with its 95 % interval; small dots are seeds',
+    )
+
+
+def _save(path: Path, draw: Callable[[], None]) -> None:
+    with plt.rc_context(STYLE):
+        draw()
+        picture = io.BytesIO()
+        plt.savefig(picture, format='png')
+        plt.close()
+    replace(path, lambda partial: partial.write_bytes(picture.getvalue()))

@@ -1,0 +1,177 @@
+"""Scores on other people: those of a test set, drawn with replacement."""
+
+import contextlib
+import inspect
+import io
+import pickle
+from pathlib import Path
+from typing import Any, Dict, Optional, Sequence
+
+import numpy as np
+from _checkpoints import replace
+from _stats import Detections, average_precision, draw_people
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmpose.evaluation.metrics import CocoMetric, PCKAccuracy
+from mmpose.registry import DATASETS, METRICS
+from xtcocotools.coco import COCO
+from xtcocotools.cocoeval import COCOeval
+
+
+@METRICS.register_module()
+class KeptMetric(BaseMetric):
+    """A metric that also writes down what it collected of each person.
+
+    Args:
+        metric (dict): Config of the metric.
+        out_file (str): Pickle file, written at each evaluation.
+    """
+
+    def __init__(self, metric: dict, out_file: str) -> None:
+        self.metric: BaseMetric = METRICS.build(metric)
+        super().__init__(self.metric.collect_device, self.metric.prefix)
+        self.metric.results = self.results
+        self.out_file = Path(out_file)
+
+    @BaseMetric.dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict) -> None:
+        self._dataset_meta = self.metric.dataset_meta = dataset_meta
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        self.metric.process(data_batch, data_samples)
+
+    def compute_metrics(self, results: list) -> Dict[str, float]:
+        content = pickle.dumps(results)
+        replace(self.out_file, lambda path: path.write_bytes(content))
+        return self.metric.compute_metrics(results)
+
+
+def keep_people(metric: dict) -> dict:
+    """Make a metric write down what it collected, if it has a use.
+
+    Args:
+        metric (dict): Config of a metric.
+
+    Returns:
+        dict: A ``KeptMetric`` of a ``PCKAccuracy``, the config of another.
+    """
+    cls = METRICS.get(metric['type'])
+    if inspect.isclass(cls) and issubclass(cls, PCKAccuracy):
+        return dict(type='KeptMetric', metric=metric)
+    return metric
+
+
+def key_of_file(metric: dict) -> Optional[str]:
+    """Argument of a metric that names a file with what it collected.
+
+    Args:
+        metric (dict): Config that :func:`keep_people` gave.
+
+    Returns:
+        str: The name; ``None`` for all but ``KeptMetric`` and COCO's AP.
+    """
+    if metric['type'] == 'KeptMetric':
+        return 'out_file'
+    plain = metric.get('iou_type', 'keypoints') == 'keypoints'
+    if metric['type'] == 'CocoMetric' and plain and metric.get('ann_file'):
+        return 'outfile_prefix'
+    return None
+
+
+def score_on_others(
+    cfg: Config, metric: dict, path: str, score: str
+) -> Optional[np.ndarray]:
+    """Score on drawn people, or for COCO's AP on drawn images.
+
+    Args:
+        cfg (Config): The config of the training.
+        metric (dict): The metric, as :func:`keep_people` gave it.
+        path (str): What the key of :func:`key_of_file` was set to.
+        score (str): Name of the score.
+
+    Returns:
+        np.ndarray: The score on the people as they are, then that of each of
+        :func:`draw_people`; ``None`` if it is not one of the metric's.
+    """
+    # The names and sigmas of the keypoints need no data.
+    dataset = DATASETS.build(dict(cfg.val_dataloader.dataset, lazy_init=True))
+    if metric['type'] == 'KeptMetric':
+        results = pickle.loads(Path(path).read_bytes())
+        n, metric = len(results), METRICS.build(metric['metric'])
+        metric.dataset_meta = dataset.metainfo
+        name = score
+        if metric.prefix and score.startswith(f'{metric.prefix}/'):
+            name = score[len(metric.prefix) + 1 :]
+        if name not in metric.compute_metrics(results):
+            return None
+
+        def function(times: np.ndarray) -> float:
+            drawn = [results[i] for i in np.repeat(np.arange(n), times)]
+            try:
+                return float(metric.compute_metrics(drawn)[name])
+            except ValueError:  # nobody with what LspPCKAccuracy divides by
+                return np.nan
+
+    elif score == f'{metric.get("prefix") or CocoMetric.default_prefix}/AP':
+        sigmas = dataset.metainfo['sigmas']
+        detections = match(metric, f'{path}.keypoints.json', sigmas)
+        n = len(detections.people)
+
+        def function(times: np.ndarray) -> float:
+            return average_precision(detections, times)
+
+    else:
+        return None
+    everybody = np.ones(n, dtype=int)
+    return np.array([function(x) for x in (everybody, *draw_people(n))])
+
+
+def match(metric: dict, results: str, sigmas: np.ndarray) -> Detections:
+    """Match predictions and people as COCO's evaluation does.
+
+    Args:
+        metric (dict): Config of the ``CocoMetric``.
+        results (str): The file that it wrote.
+        sigmas (np.ndarray): Of the keypoints.
+
+    Returns:
+        Detections: With the images in the order of their ids.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(metric['ann_file'])
+        evaluation = COCOeval(
+            truth,
+            truth.loadRes(results),
+            'keypoints',
+            sigmas,
+            metric.get('use_area', True),
+        )
+        params = evaluation.params
+        params.useSegm = None
+        params.areaRng, params.areaRngLbl = params.areaRng[:1], ['all']
+        evaluation.evaluate()
+    images = {image: i for i, image in enumerate(params.imgIds)}
+    people = np.zeros(len(images))
+    parts = []
+    for part in filter(None, evaluation.evalImgs):
+        index = images[part['image_id']]
+        people[index] += np.count_nonzero(np.equal(part['gtIgnore'], 0))
+        matched = part['dtMatches'] >= 0
+        ignored = np.asarray(part['dtIgnore'], dtype=bool)
+        scores = np.asarray(part['dtScores'], dtype=float)
+        parts.append(
+            (
+                matched & ~ignored,
+                ignored,
+                scores,
+                np.full(len(scores), index),
+            )
+        )
+    found, ignored, scores, image = zip(*parts)
+    return Detections(
+        np.concatenate(found, axis=1),
+        np.concatenate(ignored, axis=1),
+        np.concatenate(scores),
+        np.concatenate(image),
+        people,
+    )
