@@ -68,7 +68,8 @@ def sum_of_squares(
 
     Args:
         terms (Callable): Takes maps and hyper-parameters, and returns the
-            terms of each pixel, a :class:`Square` first.
+            terms of each pixel, a :class:`Square` first, whose residual is
+            nobody else's.
 
     Returns:
         Callable: Takes the same and returns the loss of each pixel; see the
@@ -86,7 +87,9 @@ def sum_of_squares(
 
     def loss_and_grad(*args: Any, **kwargs: Any) -> Tuple[Tensor, Tensor]:
         (weight, residual), *others = terms(*args, **kwargs)
-        half_grad = weight * residual
+        half_grad = residual
+        if isinstance(weight, Tensor) or weight != 1:
+            half_grad = weight * residual
         loss = half_grad * residual
         for term in others:
             if isinstance(term, Penalty):
@@ -199,7 +202,7 @@ def amse(
 
     error = Square(1, output - target)
     if form == 'quadratic':
-        return error, Square(beta, F.relu(output - reference))
+        return error, Square(beta, (output - reference).relu_())
     if form == 'difference_of_squares':
         positive = F.relu(output)
         excess = F.relu(positive**2 - reference**2)

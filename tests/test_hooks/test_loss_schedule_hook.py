@@ -100,9 +100,7 @@ def test_values_decide_the_training(tmp_path):
     assert not torch.equal(weights('two', 2.0), zero)
 
 
-@pytest.mark.skipif(
-    not hasattr(torch, 'compile'), reason='needs torch >= 2.0'
-)
+@pytest.mark.skipif(not hasattr(torch, 'compile'), reason='needs torch >= 2.0')
 def test_a_compiled_loss_changes(tmp_path):
     class Compiled(Recorder):
         def after_train_iter(self, runner, batch_idx, data_batch, outputs):
