@@ -122,6 +122,8 @@ def mim(tmp_path_factory):
     packages = ['openmim==0.3.9', 'click', 'colorama', 'model-index']
     packages += ['opendatalab', 'pandas<2.3', 'tabulate', 'ordered-set']
     packages += ['markdown', 'pytz', 'tzdata', 'pycryptodome', 'openxlab']
+    packages += ['requests', 'certifi', 'charset-normalizer', 'idna']
+    packages += ['urllib3']
     run(*PIP, 'install', '--no-deps', '--target', target, *packages)
     return target
 

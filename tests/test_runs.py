@@ -39,8 +39,6 @@ def pose_model(loss):
     return MODELS.build(
         dict(
             type='TopdownPoseEstimator',
-            # MMPose's accuracy goes through NumPy, which has no bfloat16.
-            train_cfg=dict(compute_acc=False),
             backbone=dict(
                 type='ResNet',
                 depth=18,

@@ -12,6 +12,8 @@ from mmengine.model import BaseTTAModel
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
+import mmpose_lossplus  # noqa: F401  PyTorch 2.6 reads checkpoints with it
+
 
 class Misfit(ValueError):
     """The weights of a checkpoint are not those of a model."""
@@ -191,3 +193,9 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, in the way of :func:`replace`."""
     replace(path, lambda partial: partial.write_text(text, encoding='utf-8'))
+
+
+def summary(error: Exception) -> str:
+    """The first sentence of an error, with its kind."""
+    sentence = re.split(r'\n|\. ', str(error).strip())[0].rstrip('.')
+    return f'{type(error).__name__} {sentence}'.strip()

@@ -8,7 +8,6 @@ the picture and for a video with the frame, counted from 0, as image_id.
 import argparse
 import json
 import os
-import re
 import sys
 import tempfile
 import textwrap
@@ -28,7 +27,7 @@ from typing import (
 import cv2
 import numpy as np
 import torch
-from _checkpoints import Misfit, load_weights
+from _checkpoints import Misfit, load_weights, summary
 from mmengine import ProgressBar
 from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
@@ -394,7 +393,7 @@ def load_config(path: str) -> Config:
     try:
         cfg = Config.fromfile(path)
     except Exception as error:  # a config is code and can raise anything
-        sys.exit(f'The config {path} cannot be read: {_summary(error)}.')
+        sys.exit(f'The config {path} cannot be read: {summary(error)}.')
     if 'model' not in cfg or 'test_dataloader' not in cfg:
         sys.exit(f'The config {path} has no model or no test_dataloader.')
     return cfg
@@ -422,14 +421,8 @@ def load(inferencer: type, config: str, cfg: Config, weights: str, *args):
     except Exception as error:  # a checkpoint may hold and raise anything
         sys.exit(
             f'The checkpoint {weights} cannot be used with {config}: '
-            f'{_summary(error)}.'
+            f'{summary(error)}.'
         )
-
-
-def _summary(error: Exception) -> str:
-    """The first sentence of an error, with its kind."""
-    sentence = re.split(r'\n|\. ', str(error).strip())[0].rstrip('.')
-    return f'{type(error).__name__} {sentence}'.strip()
 
 
 def parse_args() -> argparse.Namespace:
@@ -511,7 +504,7 @@ def check(args: argparse.Namespace) -> None:
     try:
         torch.empty(0, device=args.device)
     except (AssertionError, RuntimeError) as error:
-        sys.exit(f'--device {args.device} cannot be used: {_summary(error)}.')
+        sys.exit(f'--device {args.device} cannot be used: {summary(error)}.')
 
 
 def load_models(args: argparse.Namespace) -> PoseInferencer:

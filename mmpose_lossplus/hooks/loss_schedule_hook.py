@@ -5,6 +5,7 @@ from numbers import Real
 from typing import Any, Dict, List, Sequence, Set, Tuple
 
 import numpy as np
+import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
@@ -142,6 +143,11 @@ class LossScheduleHook(Hook):
         self._targets = {
             name: self._losses_with(name, runner) for name in self.schedule
         }
+        if hasattr(torch, 'compile'):
+            from torch import _dynamo
+
+            # Its older versions take numbers of a module for constants.
+            _dynamo.config.guard_nn_modules = True
         # Between the beginnings all parameters are as at the last of them,
         # or on a line to the next.
         for now in sorted(

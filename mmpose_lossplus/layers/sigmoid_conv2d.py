@@ -1,6 +1,7 @@
 import math
 from typing import Optional, Sequence, Union
 
+import torch
 from mmengine.registry import MODELS
 from mmpose.models.heads.heatmap_heads import cpm_head, heatmap_head
 from mmpose.utils.tensor_utils import to_numpy
@@ -67,15 +68,18 @@ class SigmoidConv2d(nn.Conv2d):
 
 
 def _to_numpy(x: Union[Tensor, Sequence[Tensor]], *args, **kwargs):
-    """MMPose's ``to_numpy`` that shows logits as probabilities."""
+    """MMPose's ``to_numpy`` for logits, as probabilities, and bfloat16."""
     if getattr(x, 'is_logits', False):
         x = x.detach().sigmoid()
+    if isinstance(x, Tensor) and x.dtype == torch.bfloat16:
+        x = x.float()
     return to_numpy(x, *args, **kwargs)
 
 
 # MMPose's heads log an accuracy that counts maps with no positive value as
 # missing, so it would ignore a right peak with a probability below one half.
 # They offer no place to say what their maps are: replace the one conversion
-# in between, which changes nothing for maps that are not marked as logits.
+# in between, which changes nothing for other maps. It also stops at bfloat16,
+# which NumPy does not have.
 heatmap_head.to_numpy = _to_numpy
 cpm_head.to_numpy = _to_numpy

@@ -108,6 +108,10 @@ class HeatmapLoss(KeypointMSELoss):
             mask = mask * factor
 
         output, target = _at_least_float32(output, target)
+        # The mean of nothing is NaN. Not numel(), for which a compiler would
+        # make a graph per batch size.
+        if output.shape[0] == 0:
+            return output.sum()
         loss_and_grad = None
         if CAN_COMPILE or not is_compiling():
             loss_and_grad = self._loss_and_grad(output, target, mask)
@@ -124,9 +128,7 @@ class HeatmapLoss(KeypointMSELoss):
         loss = self.loss_map(output, target)
         if mask is not None:
             loss = loss * mask
-        # The mean of nothing is NaN. Not numel(), for which a compiler would
-        # make a graph per batch size.
-        return loss.mean() if loss.shape[0] > 0 else loss.sum()
+        return loss.mean()
 
     def _loss_and_grad(
         self, output: Tensor, target: Tensor, mask: Optional[Tensor]
@@ -136,7 +138,7 @@ class HeatmapLoss(KeypointMSELoss):
         constant = not any(
             x is not None and x.requires_grad for x in (target, mask)
         )
-        if not needed or not constant or output.shape[0] == 0:
+        if not needed or not constant:
             return None
         if not self._maps_equation:
             return None  # somebody's own loss map
@@ -227,6 +229,7 @@ class LogitHeatmapLoss(HeatmapLoss):
         if is_compiling() or self._first_batch_checked or not target.numel():
             return
         name = type(self).__name__
+        (target,) = _at_least_float32(target)  # PyTorch 1.8 wants it here too
         low, high = target.min().item(), target.max().item()
         if low < 0 or high > 1:
             raise ValueError(

@@ -68,7 +68,8 @@ def sum_of_squares(
 
     Args:
         terms (Callable): Takes maps and hyper-parameters, and returns the
-            terms of each pixel, a :class:`Square` first.
+            terms of each pixel, a :class:`Square` first, whose residual is
+            nobody else's.
 
     Returns:
         Callable: Takes the same and returns the loss of each pixel; see the
@@ -86,7 +87,9 @@ def sum_of_squares(
 
     def loss_and_grad(*args: Any, **kwargs: Any) -> Tuple[Tensor, Tensor]:
         (weight, residual), *others = terms(*args, **kwargs)
-        half_grad = weight * residual
+        half_grad = residual
+        if isinstance(weight, Tensor) or weight != 1:
+            half_grad = weight * residual
         loss = half_grad * residual
         for term in others:
             if isinstance(term, Penalty):
@@ -199,7 +202,7 @@ def amse(
 
     error = Square(1, output - target)
     if form == 'quadratic':
-        return error, Square(beta, F.relu(output - reference))
+        return error, Square(beta, (output - reference).relu_())
     if form == 'difference_of_squares':
         positive = F.relu(output)
         excess = F.relu(positive**2 - reference**2)
@@ -339,9 +342,10 @@ def anchor_loss(
     Returns:
         Tensor: Loss of each pixel, shape (B, K, H, W).
     """
-    bce, _, base, _ = _anchor_factors(
+    _, base, _ = _anchor_factors(
         output, target, slack, anchor_threshold, background_threshold
     )
+    bce = F.binary_cross_entropy_with_logits(output, target, reduction='none')
     return base**gamma * bce
 
 
@@ -351,10 +355,8 @@ def _anchor_factors(
     slack: float,
     anchor_threshold: float,
     background_threshold: float,
-) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
-    """BCE, q, 1 + q - q* where it counts, else 1, and 1 there, else 0."""
-    bce = torch.addcmul(F.relu(output), output, target, value=-1)
-    bce = bce + torch.log1p(torch.exp(-output.abs()))
+) -> Tuple[Tensor, Tensor, Tensor]:
+    """q, 1 + q - q* where it counts, else 1, and 1 there, else 0."""
     q = output.sigmoid()
     # Numbers, not truth values: these are slow, also in a compiler. And the
     # highest logit, not the highest q, which a compiler would keep as a map.
@@ -372,7 +374,7 @@ def _anchor_factors(
     if slack == 0:
         # It can be 0, where a power below 1 has an infinite gradient.
         base = base.clamp(min=torch.finfo(q.dtype).tiny)
-    return bce, q, base, modulated
+    return q, base, modulated
 
 
 def _compare(
@@ -399,9 +401,12 @@ def _anchor_loss_and_grad(
     It is m (q - G), and where the modulator m counts besides
     gamma (1 + q - q*)^(gamma - 1) q (1 - q) BCE.
     """
-    bce, q, base, modulated = _anchor_factors(
+    q, base, modulated = _anchor_factors(
         output, target, slack, anchor_threshold, background_threshold
     )
+    # PyTorch's own takes longer.
+    bce = torch.addcmul(F.relu(output), output, target, value=-1)
+    bce += torch.log1p(torch.exp(-output.abs()))
     m = base**gamma
     # The power last: it may overflow where q (1 - q) is 0.
     growth = torch.addcmul(q, q, q, value=-1).mul_(bce).mul_(modulated)

@@ -117,8 +117,6 @@ def _mean_and_grad(
     for start in range(0, len(output_rows), step):
         rows = slice(start, start + step)
         loss, derivative = loss_and_grad(output_rows[rows], target_rows[rows])
-        if factor.shape[-1] == 1:
-            loss = loss.sum(dim=-1, keepdim=True)
         mean += loss.mul_(factor[rows]).sum()
         torch.mul(derivative, factor[rows], out=grad[rows])
     return mean, grad.view(output.shape)

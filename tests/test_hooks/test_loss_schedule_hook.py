@@ -100,6 +100,23 @@ def test_values_decide_the_training(tmp_path):
     assert not torch.equal(weights('two', 2.0), zero)
 
 
+@pytest.mark.skipif(not hasattr(torch, 'compile'), reason='needs torch >= 2.0')
+def test_a_compiled_loss_changes(tmp_path):
+    class Compiled(Recorder):
+        def after_train_iter(self, runner, batch_idx, data_batch, outputs):
+            loss = runner.model.head.loss_module
+            if not self.seen:
+                torch._dynamo.reset()
+                self.compiled = torch.compile(loss, backend='eager')
+            maps = torch.rand(1, 2, 8, 8), torch.eye(8).repeat(1, 2, 1, 1)
+            self.seen.append((self.compiled(*maps), loss(*maps)))
+
+    recorder = Compiled(schedule=WARM_UP)
+    tiny_runner(tmp_path, ANCHOR, 4, custom_hooks=[recorder]).train()
+    for compiled, eager in recorder.seen:
+        torch.testing.assert_close(compiled, eager)
+
+
 def test_logged(tmp_path):
     train(tmp_path, max_epochs=3, schedule=WARM_UP)
     (scalars,) = tmp_path.glob('*/vis_data/scalars.json')

@@ -339,6 +339,14 @@ def test_anchor_loss_by_hand():
     )
 
 
+def test_gradient_of_bce_at_a_logit_of_zero():
+    """It is q - G = 1/2 - G, also where autograd has a kink to decide on."""
+    output = torch.zeros(1, 1, 1, 3, requires_grad=True)
+    target = torch.tensor([[[[0.0, 0.5, 1.0]]]])
+    F.anchor_loss(output, target, gamma=0).sum().backward()
+    assert output.grad.flatten().tolist() == [0.5, 0.0, -0.5]
+
+
 def test_anchor_loss_gradient(output, target):
     """Eq. (20): background term, anchor constant, by the logit."""
     gamma = 2.0

@@ -46,11 +46,12 @@ def maps(seed, shape=(2, 3, 8, 6)):
 @checked
 @given(seeds, st.floats(-30, 37), st.sampled_from(DTYPES))
 def test_finite_inputs(cfg, seed, exponent, dtype):
-    """Finite wherever the square of an error is one of float32's numbers."""
+    """Finite wherever the loss of each pixel is one of float32's numbers."""
     output, target, weights = maps(seed)
     limit = torch.finfo(dtype).max
-    if cfg['type'] not in LOGITS and dtype != torch.float64:
-        limit = min(limit, 1e18)
+    if dtype != torch.float64:
+        # The other losses square it, and Anchor Loss quadruples it.
+        limit = min(limit, 8e37 if cfg['type'] in LOGITS else 1e18)
     output = (output.double() * 10**exponent).clamp(-limit, limit).to(dtype)
     value, grad = gradient(
         MODELS.build(cfg), output, target.to(dtype), weights
@@ -85,7 +86,7 @@ def test_precision_of_the_input(cfg, seed, dtype):
         grad.double(),
         exact_grad,
         rtol=4 * torch.finfo(dtype).eps,
-        atol=max(torch.finfo(dtype).smallest_normal, 1e-9),
+        atol=max(torch.finfo(dtype).tiny, 1e-9),
     )
 
 
@@ -112,7 +113,7 @@ def test_order_does_not_matter(cfg, seed, data):
 @given(seeds, st.floats(-1e4, 1e4))
 def test_masked_keypoints_change_nothing(cfg, seed, value):
     output, target, weights = maps(seed)
-    changed = torch.where(weights[..., None, None] > 0, output, value)
+    changed = output.masked_fill(weights[..., None, None] == 0, value)
     loss = MODELS.build(cfg)
     expected, expected_grad = gradient(loss, output, target, weights)
     result, grad = gradient(loss, changed, target, weights)

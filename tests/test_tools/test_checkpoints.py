@@ -139,3 +139,21 @@ def test_weights_of_another_model(trained, message):
     with pytest.raises(checkpoints.Misfit, match=message) as error:
         checkpoints.load_weights(layers(2, 3), trained.state_dict())
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('error', 'sentence'),
+    [
+        (KeyError('loss'), "KeyError 'loss'"),
+        (ValueError(), 'ValueError'),
+        (ValueError('It is 1.5. Use 2.\nMore.'), 'ValueError It is 1.5'),
+        (ValueError('\nIt is 1.5\nmore. Use 2.'), 'ValueError It is 1.5'),
+        (
+            OSError(28, 'No space', 'x.pth'),
+            "OSError [Errno 28] No space: 'x.pth'",
+        ),
+    ],
+)
+def test_summary(error, sentence):
+    """Kind and first sentence, without a full stop."""
+    assert checkpoints.summary(error) == sentence

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.utils import digit_version
 from mmpose.models.backbones.utils import SELayer
 from mmpose.models.heads import HeatmapHead
 from torch import nn
@@ -310,6 +311,9 @@ def test_bad_input(export, trained, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('name', KINDS)
 def test_kinds(export, capsys, name):
+    old = digit_version(torch.__version__) < digit_version('1.10.0')
+    if old and 'cbam' in name:
+        pytest.skip('torch before 1.10 cannot export amax')
     (path,) = [p for p in CONFIGS if str(p).endswith(f'{name}.py')]
     export(path)
     assert 'Batch 3: largest difference' in capsys.readouterr().out

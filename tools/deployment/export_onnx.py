@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
+from mmengine.utils import digit_version
 from mmpose.apis.inference import dataset_meta_from_config
 from mmpose.models.pose_estimators.base import BasePoseEstimator
 from mmpose.registry import MODELS
@@ -38,11 +39,19 @@ except ImportError as error:
     sys.exit(f'{error}: run "pip install onnx onnxruntime".')
 
 # What the tools share lies in tools/.
-sys.path[:0] = [str(p) for p in Path(__file__).resolve().parents[:2]]
-from _checkpoints import Misfit, load_weights, replace  # noqa: E402
+sys.path[:0] = map(str, [*Path(__file__).resolve().parents][:2])
+from _checkpoints import Misfit, load_weights, replace, summary  # noqa: E402
 from _rewrite import fold, split_deconvs  # noqa: E402
 
 OPSET = 14  # the first with HardSwish
+if digit_version(torch.__version__) < digit_version('1.10.0'):
+    OPSET = 13  # the last there
+    # PyTorch 1.8 cannot export it.
+    torch.onnx.register_custom_op_symbolic(
+        '::hardsigmoid',
+        lambda g, x: g.op('HardSigmoid', x, alpha_f=1 / 6),
+        9,
+    )
 BATCHES = (1, 3)  # that are checked
 TOLERANCE = 1e-4  # of the largest value
 
@@ -179,7 +188,8 @@ def export(
 
     Args:
         net (Deployed): The model.
-        opset (int): Version of ONNX's operators. Defaults to 14.
+        opset (int): Version of ONNX's operators. Defaults to 14, with
+            PyTorch before 1.10 to 13.
         metadata (Dict[str, str], optional): Properties of the file. Defaults
             to None.
 
@@ -255,19 +265,18 @@ def load_session(
 
 
 def compare(
-    net: Deployed, model: onnx.ModelProto
+    net: Deployed, session: onnxruntime.InferenceSession
 ) -> Iterator[Tuple[int, float, float]]:
     """Compare ONNX Runtime with PyTorch on noise.
 
     Args:
         net (Deployed): The model in PyTorch.
-        model (onnx.ModelProto): The same in ONNX.
+        session (onnxruntime.InferenceSession): The same in ONNX Runtime.
 
     Yields:
         Tuple[int, float, float]: Size of the batch, largest difference, and
         largest absolute value in PyTorch.
     """
-    session = load_session(model)
     for batch in BATCHES:
         image = net.random_input(batch)
         with torch.no_grad():
@@ -358,12 +367,6 @@ def load(
     return cfg, net
 
 
-def summary(error: Exception) -> str:
-    """The first line of an error, with its kind."""
-    line = str(error).strip().split('\n')[0].rstrip('.')
-    return f'{type(error).__name__} {line}'.strip()
-
-
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -413,9 +416,10 @@ def main() -> None:
         sys.exit(f'--split-deconv does not fit {args.config}: {error}.')
     try:
         model = export(folded, args.opset, metadata)
-    except Exception as error:  # PyTorch's are of many kinds
+        session = load_session(model)
+    except Exception as error:  # theirs are of many kinds
         sys.exit(f'{args.config} cannot be exported: {summary(error)}.')
-    for batch, difference, largest in compare(net, model):
+    for batch, difference, largest in compare(net, session):
         print(
             f'Batch {batch}: largest difference from PyTorch '
             f'{difference:.1e}, largest value {largest:.2g}'
