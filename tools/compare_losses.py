@@ -25,7 +25,6 @@ logits gets a SigmoidConv2d as final layer.
 """
 
 import argparse
-import ast
 import dataclasses
 import inspect
 import io
@@ -58,6 +57,7 @@ from _comparison import (
     read_result,
     write_report,
 )
+from _losses import parse_losses
 from _people import keep_people, key_of_file, score_on_others
 from _runs import (
     Step,
@@ -84,17 +84,6 @@ from rich.table import Table
 from mmpose_lossplus import diagnostic_metrics
 
 TOOLS = Path(__file__).resolve().parent
-LOSSES = dict(
-    mse=dict(type='KeypointMSELoss', use_target_weight=True),
-    amse=dict(type='AsymmetricMSELoss'),
-    rmse=dict(type='RegularizedMSELoss'),
-    fmse=dict(type='FocusedMSELoss'),
-    hmw=dict(type='HeatmapWeightingMSELoss'),
-    anchor=dict(type='AnchorLoss'),
-    bce=dict(type='AnchorLoss', gamma=0.0),
-    focal=dict(type='HeatmapFocalLoss'),
-    ohkm=dict(type='KeypointOHKMMSELoss', use_target_weight=True),
-)
 # That of the demo's config of Anchor Loss.
 PRIOR = 0.01
 # The codecs with a heatmap, and nothing else, for each keypoint.
@@ -145,6 +134,8 @@ def main() -> None:
     init_default_scope('mmpose')
     try:
         losses = parse_losses(args.losses)
+        if 'configs' in losses:
+            raise ValueError('--losses needs another name for configs.')
         shared, score = shared_config(args)
         runs = make_runs(losses, shared, args)
         check_data(shared)
@@ -270,58 +261,6 @@ def parse_args() -> argparse.Namespace:
     if args.launcher == 'slurm' and shutil.which('srun') is None:
         sys.exit('--launcher slurm needs the command srun, found none.')
     return args
-
-
-def parse_losses(texts: List[str]) -> Dict[str, dict]:
-    """Configs of losses by name.
-
-    Args:
-        texts (list[str]): Keys of ``LOSSES``, or ``NAME=dict(...)``.
-
-    Returns:
-        dict[str, dict]: The configs, as the head shall get them.
-
-    Raises:
-        ValueError: If one is neither, or cannot be built.
-    """
-    losses = {}
-    for text in texts:
-        name, equals, value = text.partition('=')
-        if not equals and name in LOSSES:
-            losses[name] = LOSSES[name]
-            continue
-        if not equals or not re.fullmatch(r'\w[\w.-]*', name):
-            raise ValueError(
-                f'--losses takes {", ".join(LOSSES)} and NAME=dict(...), got '
-                f'{text}.'
-            )
-        if name in (*losses, *LOSSES, 'configs'):
-            raise ValueError(
-                f'--losses needs another name for {text}: {name} is taken.'
-            )
-        try:
-            loss = literal_dict(value)
-            MODELS.build(dict(loss))
-        # A class may raise anything.
-        except Exception as error:
-            raise ValueError(
-                f'--losses {text} is no config of a loss: '
-                f'{str(error).splitlines()[0].rstrip(".")}.'
-            ) from None
-        losses[name] = loss
-    return losses
-
-
-def literal_dict(text: str) -> dict:
-    """What ``dict(key=value, ...)`` says, without running it."""
-    node = ast.parse(text, mode='eval').body
-    if (
-        not isinstance(node, ast.Call)
-        or getattr(node.func, 'id', None) != 'dict'
-        or node.args
-    ):
-        raise ValueError('it is not of the form dict(type=...)')
-    return {k.arg: ast.literal_eval(k.value) for k in node.keywords}
 
 
 def shared_config(args: argparse.Namespace) -> Tuple[Config, str]:

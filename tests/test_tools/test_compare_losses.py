@@ -31,8 +31,9 @@ from .test_checkpoints import save_checkpoint
 
 tool = load_tool('compare_losses.py')
 # Not loaded again, which would register a metric again.
-comparison, people, stats = (
-    sys.modules[name] for name in ('_comparison', '_people', '_stats')
+comparison, loss_names, people, stats = (
+    sys.modules[name]
+    for name in ('_comparison', '_losses', '_people', '_stats')
 )
 DEMO = ROOT / 'configs/demo/td-hm_mobilenetv3-dwattn_1xb16-60e_demo-128x96.py'
 MPII = ROOT / 'configs/anchor_loss'
@@ -553,7 +554,7 @@ def arguments(config, **kwargs):
 def with_loss(config, loss, **changes):
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(changes)
-    tool.set_loss(cfg, tool.LOSSES[loss] if isinstance(loss, str) else loss)
+    tool.set_loss(cfg, loss_names.LOSSES.get(str(loss), loss))
     return cfg.model.head
 
 
@@ -640,7 +641,7 @@ def test_heads_that_cannot(config, changes, message):
 @pytest.mark.slow
 @pytest.mark.parametrize('config', CONFIGS, ids=lambda p: p.stem)
 def test_every_config_takes_every_loss_it_can(config):
-    losses = dict(tool.LOSSES)
+    losses = dict(loss_names.LOSSES)
     if config.stem.endswith('ms6-256x256'):
         with pytest.raises(ValueError, match='which can only test'):
             tool.shared_config(arguments(config))
@@ -698,9 +699,9 @@ def test_stretched_steps():
 
 def test_own_losses():
     text = "exp=dict(type='HeatmapWeightingMSELoss', weight_fn='exp')"
-    losses = tool.parse_losses(['mse', text])
+    losses = loss_names.parse_losses(['mse', text])
     assert losses == dict(
-        mse=tool.LOSSES['mse'],
+        mse=loss_names.LOSSES['mse'],
         exp=dict(type='HeatmapWeightingMSELoss', weight_fn='exp'),
     )
 
@@ -943,7 +944,7 @@ def test_ending_it_ends_the_trainings(compare, project, how):
     [
         (['--losses', 'msa'], 'takes mse, amse, .* got msa'),
         (['--losses', 'mse=dict(type="KeypointMSELoss")'], 'mse is taken'),
-        (['--losses', 'configs=dict(type="KeypointMSELoss")'], 'is taken'),
+        (['--losses', 'configs=dict(type="KeypointMSELoss")'], 'another name'),
         (['--losses', 'a/b=dict(type="KeypointMSELoss")'], 'got a/b'),
         (['--losses', 'a=3'], r'a=3 is no config of a loss: .* dict\('),
         (['--losses', 'a=dict(type='], 'is no config of a loss'),

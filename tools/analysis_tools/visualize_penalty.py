@@ -10,7 +10,6 @@ gives logits.
 """
 
 import argparse
-import ast
 import logging
 import re
 import sys
@@ -37,6 +36,7 @@ from mmpose_lossplus.visualization import (
 # What the tools share lies in tools/.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _checkpoints import Misfit, load_weights, replace  # noqa: E402
+from _losses import parse_losses  # noqa: E402
 from _mmpose import move_data  # noqa: E402
 
 
@@ -142,26 +142,6 @@ def load_dataset(cfg: Config, config: str, split: str) -> Dataset:
         )
 
 
-def parse_loss(text: str) -> nn.Module:
-    """Build a loss from NAME or NAME:key=value,key=value."""
-    name, _, options = text.partition(':')
-    if MODELS.get(name) is None:
-        sys.exit(f'--losses takes names of registered losses, got {name}.')
-    config = dict(type=name)
-    for option in filter(None, options.split(',')):
-        key, equals, value = option.partition('=')
-        if not equals:
-            sys.exit(f'--losses takes NAME:key=value,..., got {text}.')
-        try:
-            config[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            config[key] = value  # a word
-    try:
-        return MODELS.build(config)
-    except Exception as error:  # a class can raise anything
-        sys.exit(f'--losses {text} cannot be built: {summary(error)}.')
-
-
 def spread(dataset: Dataset, num: int) -> Iterator[dict]:
     """Samples spread over a data set, people with labels if there are any."""
     edges = np.linspace(0, len(dataset), min(num, len(dataset)) + 1)
@@ -210,8 +190,9 @@ def parse_args() -> argparse.Namespace:
         '--losses',
         nargs='+',
         metavar='LOSS',
-        help='registered losses, as in "KeypointMSELoss AnchorLoss:gamma=1,'
-        'slack=0" (default: that of the config)',
+        help='several side by side, as tools/compare_losses.py names them: '
+        '"mse anchor flat=dict(type=\'AnchorLoss\',gamma=1)" (default: that '
+        'of the config)',
     )
     parser.add_argument(
         '--keypoints',
@@ -254,7 +235,13 @@ def main() -> None:
     if args.num < 1:
         sys.exit(f'--num must be positive, got {args.num}.')
     check_out(args.out)
-    losses = args.losses and {x: parse_loss(x) for x in args.losses}
+    losses = None
+    if args.losses:
+        try:
+            losses = parse_losses(args.losses)
+        except ValueError as error:
+            sys.exit(str(error))
+        losses = {name: MODELS.build(x) for name, x in losses.items()}
     cfg = load_config(args.config, args.cfg_options)
     # Random weights and augmentation are the same each time.
     set_random_seed(0)

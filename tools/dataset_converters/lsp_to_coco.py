@@ -257,7 +257,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     sets = [
-        (folder.resolve(), source)
+        # A link keeps its name: that is what data_root holds.
+        (Path(os.path.abspath(folder)), source)
         for folder, source in ((args.lsp, LSP), (args.lspet, LSPET))
         if folder is not None
     ]
