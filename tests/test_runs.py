@@ -4,6 +4,8 @@ import errno
 import os
 import signal
 import socket
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmpose_lossplus  # noqa: F401  registers the components
 
-from .conftest import needs_autocast
+from .conftest import ROOT, needs_autocast
 from .test_configs import CONFIGS
 
 HEATMAPS = ('AsymmetricMSELoss', 'RegularizedMSELoss', 'FocusedMSELoss')
@@ -305,6 +307,40 @@ def test_killed_and_resumed(
         torch.testing.assert_close(
             resumed[part], whole[part], rtol=0, atol=0, equal_nan=True
         )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == 'nt', reason='no process groups')
+def test_terminated_with_all_its_processes(coco_data, tmp_path):
+    """What loads data must not live on, with locks and memory."""
+    options = train_options(
+        coco_data,
+        1000,
+        **{
+            'train_dataloader.num_workers': 2,
+            'train_dataloader.persistent_workers': True,
+            'default_hooks.checkpoint.interval': 1000,
+            'default_hooks.logger.interval': 1,
+        },
+    )
+    process = subprocess.Popen(
+        [
+            *(sys.executable, str(ROOT / 'tools/train.py'), str(CONFIG)),
+            *('--no-validate', '--work-dir', str(tmp_path / 'work')),
+            *('--cfg-options', *options),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    lines = iter(process.stdout.readline, '')
+    assert any('Epoch(train)' in line for line in lines)
+    process.terminate()
+    assert list(lines)[-1] == 'train.py was terminated.\n'
+    assert process.wait() == 1
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import os.path as osp
+import signal
 import sys
 import tempfile
 from typing import Any, Dict, Iterator, Tuple
@@ -77,6 +78,10 @@ def run(script: str, *parts: str) -> None:
         _make_safe(cfg)
     host.parse_args = lambda: args
     host.merge_args = lambda *_: cfg
+    # Else processes that load data outlive it, with all that they hold.
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(f'{script} was terminated.')
+    )
     # On a full disk the log fails first: with a traceback for each line.
     logging.raiseExceptions = False
     try:

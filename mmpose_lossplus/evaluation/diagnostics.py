@@ -1,4 +1,4 @@
-from typing import List
+from typing import List, Optional
 
 from mmengine.config import Config
 
@@ -11,7 +11,8 @@ def diagnostic_metrics(cfg: Config, norm_item: str = 'bbox') -> List[dict]:
 
     Args:
         cfg (Config): Config of a top-down heatmap model. Codec and loss are
-            taken from its head, of several losses that of the last stage.
+            taken from its head, of several losses that of the last stage, and
+            whether there is UDP from the ``TopdownAffine`` of its data.
         norm_item (str): What distances are divided by, 'bbox' or 'head'.
             Defaults to 'bbox'.
 
@@ -33,16 +34,22 @@ def diagnostic_metrics(cfg: Config, norm_item: str = 'bbox') -> List[dict]:
         )
     if isinstance(loss, (list, tuple)):
         loss = loss[-1]
+    target = dict(codec=codec, use_udp=_uses_udp(cfg))
     return [
-        dict(type='HeatmapValidationLoss', codec=codec, loss=loss),
-        dict(
-            type='LossConsistency',
-            codec=codec,
-            loss=loss,
-            norm_item=norm_item,
-        ),
-        dict(type='LossShare', codec=codec, loss=loss),
-        dict(type='DoubleCounting', codec=codec),
+        dict(type='HeatmapValidationLoss', loss=loss, **target),
+        dict(type='LossConsistency', loss=loss, norm_item=norm_item, **target),
+        dict(type='LossShare', loss=loss, **target),
+        dict(type='DoubleCounting', **target),
         dict(type='SideSwaps', norm_item=norm_item),
         dict(type='KeypointErrors', norm_item=norm_item),
     ]
+
+
+def _uses_udp(cfg: Config) -> Optional[bool]:
+    """Whether the data of a config is cropped as UDP wants it, if known."""
+    for loader in ('val_dataloader', 'test_dataloader'):
+        dataset = (cfg.get(loader) or {}).get('dataset') or {}
+        for step in dataset.get('pipeline') or ():
+            if step['type'] == 'TopdownAffine':
+                return step.get('use_udp', False)
+    return None

@@ -18,7 +18,7 @@ class Maps(NamedTuple):
         output (Tensor): Predicted heatmaps, (1, K, H, W), as decoded.
         target (Tensor): Target heatmaps, (1, K, H, W), float64.
         weights (Tensor): Weights of the keypoints, (1, K), float64; 0 without
-            label or outside of the map.
+            label or if no pixel of the map is within the target's Gaussian.
     """
 
     output: Tensor
@@ -48,8 +48,10 @@ class HeatmapMetric(BaseMetric):
 
     Args:
         codec (dict, optional): Config of the codec that the model is trained
-            with, one that gives a map per keypoint. A :class:`UDPHeatmap`
-            implies ``TopdownAffine(use_udp=True)``. Defaults to ``None``.
+            with, one that gives a map per keypoint. Defaults to ``None``.
+        use_udp (bool, optional): That of the pipeline's ``TopdownAffine``.
+            ``None`` for ``True`` with a :class:`UDPHeatmap` and ``False``
+            with others. Defaults to ``None``.
         **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
@@ -57,9 +59,15 @@ class HeatmapMetric(BaseMetric):
             labels or no targets, or they do not fit each other.
     """
 
-    def __init__(self, codec: Optional[dict] = None, **kwargs) -> None:
+    def __init__(
+        self,
+        codec: Optional[dict] = None,
+        use_udp: Optional[bool] = None,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         self.generate = None if codec is None else GenerateTarget(codec)
+        self.use_udp = use_udp
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Measure each person of a batch.
@@ -127,7 +135,9 @@ class HeatmapMetric(BaseMetric):
                 f'but the model got one of {tuple(size)}: give it the codec '
                 'that the model is trained with.'
             )
-        udp = isinstance(codec, UDPHeatmap)
+        udp = self.use_udp
+        if udp is None:
+            udp = isinstance(codec, UDPHeatmap)
         matrix = (get_udp_warp_matrix if udp else get_warp_matrix)(
             sample['input_center'], sample['input_scale'], 0.0, size
         )

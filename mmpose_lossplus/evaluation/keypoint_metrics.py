@@ -29,7 +29,7 @@ class _KeypointMetric(PCKAccuracy):
 
     Raises:
         ValueError: If ``norm_item`` is something else, or while evaluating if
-            there are no labels.
+            there are no labels or no such size.
     """
 
     def __init__(
@@ -52,7 +52,17 @@ class _KeypointMetric(PCKAccuracy):
     ) -> None:
         """Collect a batch, see :class:`mmpose.evaluation.PCKAccuracy`."""
         for sample in data_samples:
-            check_labels(sample, type(self).__name__)
+            name = type(self).__name__
+            check_labels(sample, name)
+            if (
+                self.norm_item == ['head']
+                and 'head_size' not in sample['gt_instances']
+            ):
+                raise ValueError(
+                    f'{name} needs the head size, which '
+                    f'{sample.get("img_path")} does not have: take '
+                    "norm_item='bbox'."
+                )
         super().process(data_batch, data_samples)
 
     def distances(
@@ -79,9 +89,11 @@ class KeypointErrors(_KeypointMetric):
     """Localization error by keypoint, in parts of the box or head size.
 
     The distance between prediction and label, divided as for PCK: MMPose's
-    ``PCKAccuracy(thr, norm_item)`` is the share of those below ``thr``. Mean
-    and median tell rare large errors, such as a confused side, from the usual
-    precision. Keypoints without label do not count.
+    ``PCKAccuracy(thr, norm_item)`` is the mean over keypoints of the share of
+    those below ``thr``. 'mean' and 'median' are over all, so that a keypoint
+    that is labelled twice as often counts twice. They tell rare large errors,
+    such as a confused side, from the usual precision. Keypoints without label
+    do not count.
 
     Args:
         norm_item (str): What distances are divided by: 'bbox', the longer
@@ -94,7 +106,7 @@ class KeypointErrors(_KeypointMetric):
 
     Raises:
         ValueError: If ``norm_item`` is something else, or while evaluating if
-            there are no labels.
+            there are no labels or no such size.
     """
 
     default_prefix = 'error'
@@ -150,18 +162,22 @@ class SideSwaps(_KeypointMetric):
     """Left and right keypoints that are found on the other side, in percent.
 
     'swapped' is the share of keypoints, of those that have a counterpart on
-    the other side of the body, whose prediction is nearer to the label of the
-    counterpart than to its own; 'exchanged' is the share of pairs of which
-    both are. Only pairs count of which both are labelled and more than
-    ``min_distance`` apart; without any the shares are NaN. The pairs are the
-    data set's, those that a flip exchanges.
+    the other side of the body, whose prediction is within ``max_distance`` of
+    the counterpart's label and nearer to it than to its own; 'exchanged' is
+    the share of pairs of which both are. A prediction that is near to neither
+    is a miss, not a swap. Only pairs count of which both are labelled and
+    more than ``min_distance`` apart; without any the shares are NaN. The
+    pairs are the data set's, those that a flip exchanges.
 
     Ronchi and Perona, "Benchmarking and Error Diagnosis in Multi-Instance
-    Pose Estimation", ICCV 2017, call this inversion, and decide it by the
-    similarity of COCO's AP instead of the distance.
+    Pose Estimation", ICCV 2017, call this inversion, and decide what is near
+    by the similarity of COCO's AP instead of the distance.
 
     Args:
-        min_distance (float): In units of ``norm_item``. Defaults to 0.1.
+        min_distance (float): Of the labels of a pair, in units of
+            ``norm_item``. Defaults to 0.1.
+        max_distance (float): Of a prediction to the counterpart's label, in
+            units of ``norm_item``. Defaults to 0.1.
         norm_item (str): What distances are divided by: 'bbox', the longer
             side of the person's box, or 'head', the head size that
             ``MpiiDataset`` gives. Defaults to 'bbox'.
@@ -171,8 +187,8 @@ class SideSwaps(_KeypointMetric):
             'side_swaps'. Defaults to ``None``.
 
     Raises:
-        ValueError: If ``min_distance`` is negative or ``norm_item`` something
-            else, or while evaluating if there are no labels.
+        ValueError: If a distance is negative or ``norm_item`` something
+            else, or while evaluating if there are no labels or no such size.
     """
 
     default_prefix = 'side_swaps'
@@ -180,16 +196,19 @@ class SideSwaps(_KeypointMetric):
     def __init__(
         self,
         min_distance: float = 0.1,
+        max_distance: float = 0.1,
         norm_item: str = 'bbox',
         collect_device: str = 'cpu',
         prefix: Optional[str] = None,
     ) -> None:
         super().__init__(norm_item, collect_device, prefix)
-        if not min_distance >= 0:
-            raise ValueError(
-                f'min_distance must not be negative, got {min_distance}.'
-            )
         self.min_distance = min_distance
+        self.max_distance = max_distance
+        for name in ('min_distance', 'max_distance'):
+            if not getattr(self, name) >= 0:
+                raise ValueError(
+                    f'{name} must not be negative, got {getattr(self, name)}.'
+                )
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
         """Count.
@@ -209,10 +228,9 @@ class SideSwaps(_KeypointMetric):
         # A keypoint in the middle is its own counterpart, at a distance of 0.
         counted = self.distances(results, gt, other) > self.min_distance
         counted &= mask & mask[:, flipped]
-        swapped = np.linalg.norm(pred - other, axis=-1) < np.linalg.norm(
-            pred - gt, axis=-1
-        )
-        swapped &= counted
+        to_other = self.distances(results, pred, other)
+        swapped = counted & (to_other <= self.max_distance)
+        swapped &= to_other < self.distances(results, pred, gt)
         exchanged = swapped & swapped[:, flipped]
         return dict(
             swapped=_percent(swapped.sum(), counted.sum()),
@@ -267,7 +285,8 @@ class DoubleCounting(HeatmapMetric):
         super().__init__(codec, **kwargs)
         if radius is None:
             encoder = getattr(self.generate, 'encoder', None)
-            if hasattr(encoder, 'sigma'):
+            # That of SimCC's codec is an array, and no heatmap's.
+            if isinstance(getattr(encoder, 'sigma', None), (int, float)):
                 radius = math.ceil(3 * encoder.sigma)
             elif hasattr(encoder, 'kernel_size'):
                 radius = encoder.kernel_size // 2
@@ -289,6 +308,8 @@ class DoubleCounting(HeatmapMetric):
     def measure(self, sample: dict, maps: Maps) -> np.ndarray:
         labelled = maps.weights[0] > 0
         output = maps.output[0, labelled].double()
+        if output.isnan().any():
+            return np.full(4, math.nan)
         place = maps.target[0, labelled].flatten(1).argmax(dim=1)
         right = torch.zeros_like(output).flatten(1)
         right.scatter_(1, place[:, None], 1)

@@ -134,11 +134,12 @@ class LossConsistency(_LossMetric):
     are equal, the correlation is NaN. Errors are distances between label and
     decoded prediction, divided as for PCK (see :class:`KeypointErrors`).
 
-    Only labelled keypoints inside the map count, those that have a weight in
-    training. A person's loss is multiplied by K over their number, or it
-    would rank people by how many keypoints of theirs are labelled. A loss
-    that chooses among the keypoints (with a ``topk``, as
-    ``KeypointOHKMMSELoss``) has none of a single map and no 'loss by map'.
+    Only keypoints that have a weight in training count. A person's loss is
+    the mean over the maps of these, or it would rank people by how many
+    keypoints of theirs are labelled. A loss that chooses among the keypoints
+    (with a ``topk``, as ``KeypointOHKMMSELoss``) has none of a single map and
+    no 'loss by map'; a person's is the mean of the ``topk`` hardest, or of
+    all if fewer are labelled.
 
     Args:
         codec (dict, optional): See :class:`HeatmapMetric`. Defaults to
@@ -166,19 +167,32 @@ class LossConsistency(_LossMetric):
         errors = self.errors.of(sample)
         counted = (maps.weights[0] > 0).numpy() & np.isfinite(errors)
         result = dict(errors=errors[counted])
-        for name, loss, output in self.inputs(maps):
-            whole = loss(output, maps.target, maps.weights).item()
-            result[name] = whole * counted.size / max(counted.sum(), 1)
-            if not hasattr(loss, 'topk'):
-                result[f'{name} by map'] = [
-                    loss(
-                        output[:, k : k + 1],
-                        maps.target[:, k : k + 1],
-                        maps.weights[:, k : k + 1],
-                    ).item()
-                    for k in np.flatnonzero(counted)
-                ]
+        if not counted.any():
+            return result
+        by_map = {name: [] for name in self.losses}
+        for k in np.flatnonzero(counted):
+            one = Maps(*(x[:, k : k + 1] for x in maps))
+            for name, loss, output in self.inputs(one):
+                if not hasattr(loss, 'topk'):
+                    value = loss(output, one.target, one.weights).item()
+                    by_map[name].append(value)
+        for name, loss in self.losses.items():
+            if hasattr(loss, 'topk'):
+                result[name] = self._hardest(loss, maps, counted)
+            else:
+                result[name] = np.mean(by_map[name])
+                result[f'{name} by map'] = by_map[name]
         return result
+
+    def _hardest(
+        self, loss: nn.Module, maps: Maps, counted: np.ndarray
+    ) -> float:
+        """Mean of the highest losses of one person's maps."""
+        # It wants ``topk`` maps: those of zeros have no loss.
+        keep = torch.from_numpy(counted)[:, None, None]
+        output, target = (x.double() * keep for x in maps[:2])
+        mean = loss(output, target, maps.weights).item()
+        return mean * loss.topk / min(loss.topk, counted.sum())
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
         """Correlate.
@@ -257,17 +271,22 @@ class LossShare(_LossMetric):
         self.threshold = threshold
 
     def measure(self, sample: dict, maps: Maps) -> Dict[str, list]:
+        labelled = maps.weights[0] > 0
+        # Of a mean over all maps, so that people add up.
+        part = labelled.double().mean().item()
+        maps = Maps(*(x[:, labelled] for x in maps))
         peak = maps.target.amax(dim=(2, 3), keepdim=True)
         foreground = (maps.target > self.threshold * peak).double()
         parts = [foreground, 1 - foreground]
-        labelled = maps.weights > 0
-        result = dict(pixels=[p[labelled].sum().item() for p in parts])
+        result = dict(pixels=[p.sum().item() for p in parts])
+        if not labelled.any():
+            return {**result, **{name: [0.0, 0.0] for name in self.losses}}
         for name, loss, output in self.inputs(maps):
             result[name] = [math.nan, math.nan]
             if isinstance(loss, KeypointMSELoss):
                 result[name] = [
-                    loss(output, maps.target, maps.weights, mask=part).item()
-                    for part in parts
+                    part * loss(output, maps.target, maps.weights, mask).item()
+                    for mask in parts
                 ]
         return result
 

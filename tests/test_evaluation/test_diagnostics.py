@@ -131,6 +131,15 @@ def test_every_config():
         assert {metric.prefix for metric in built} == set(NUMBERS)
 
 
+@pytest.mark.parametrize('udp', [True, False, None])
+def test_udp_of_the_config(udp):
+    cfg = Config.fromfile(str(ROOT / DEMO.format('')))
+    if udp is not None:
+        cfg.val_dataloader.dataset.pipeline[2].use_udp = udp
+    for metric in diagnostic_metrics(cfg)[:4]:
+        assert metric['use_udp'] is bool(udp)
+
+
 def test_last_of_several_stages():
     """MMPose's CPM head may have a loss for each stage."""
     loss = [dict(type='KeypointMSELoss', loss_weight=i) for i in range(3)]

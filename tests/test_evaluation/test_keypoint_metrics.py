@@ -92,6 +92,11 @@ def test_radius_of_the_codec():
     assert DoubleCounting(megvii).radius == 5
 
 
+def test_maps_that_are_no_numbers():
+    table = count(peaks(r4c5=1.0), peaks(r4c5=math.nan))
+    assert all(math.isnan(value) for value in table.values())
+
+
 def test_plateaus_are_one_peak():
     flat = peaks(r4c5=1.0, r4c6=1.0, r5c5=1.0, r5c6=1.0)
     assert count(flat)['several peaks'] == 0
@@ -133,6 +138,10 @@ def test_probabilities_and_any_scale():
     ('message', 'kwargs'),
     [
         ('needs a radius or a codec of Gaussians .* None', dict()),
+        (
+            'needs a radius or a codec of Gaussians .*SimCC',
+            dict(codec=dict(type='SimCCLabel', input_size=(48, 64))),
+        ),
         ('at most 1, got 0.', dict(radius=3, threshold=0)),
         ('at most 1, got 1.1', dict(radius=3, threshold=1.1)),
         ('at least 1, got 0', dict(radius=0)),
@@ -164,11 +173,12 @@ def people(*predictions, truth, weights=None):
 def test_swaps_by_hand(coco, person):
     """Shoulders exchanged, one wrist on the other, of 8 pairs each time."""
     ids = coco['keypoint_name2id']
-    exchanged, doubled, far = (person.copy() for _ in range(3))
+    exchanged, doubled, far, across = (person.copy() for _ in range(4))
     both = [ids['left_shoulder'], ids['right_shoulder']]
     exchanged[both] = person[both[::-1]]
     doubled[ids['left_wrist']] = person[ids['right_wrist']]
     far += (200, 1000)  # across the lines from left to right
+    across *= (-100, 1)  # beyond the other side
     truth = person
 
     def swaps(*predictions, **kwargs):
@@ -178,7 +188,8 @@ def test_swaps_by_hand(coco, person):
     assert swaps(person) == dict(swapped=0, exchanged=0)
     assert swaps(exchanged) == dict(swapped=12.5, exchanged=12.5)
     assert swaps(doubled) == dict(swapped=6.25, exchanged=0)
-    assert swaps(far) == dict(swapped=0, exchanged=0)
+    for missed in (far, across):
+        assert swaps(missed) == dict(swapped=0, exchanged=0)
     assert swaps(exchanged, doubled, far) == pytest.approx(
         dict(swapped=100 * 3 / 48, exchanged=100 * 2 / 48)
     )
@@ -194,6 +205,14 @@ def test_swaps_by_hand(coco, person):
     table = swaps(mirrored, weights=np.zeros(17))
     assert math.isnan(table['swapped'])
     assert math.isnan(table['exchanged'])
+
+
+def test_swapped_means_near(coco, person):
+    """All predictions lie 20 pixels, 0.1 of the box, beside the other's."""
+    (mirrored,) = people(person[coco['flip_indices']] + (0, 20), truth=person)
+    assert evaluate(SideSwaps(), [mirrored], **coco)['swapped'] == 100
+    table = evaluate(SideSwaps(max_distance=0.09), [mirrored], **coco)
+    assert table == {'swapped': 0, 'exchanged': 0}
 
 
 def test_sides_must_be_apart(coco, person):
@@ -229,14 +248,15 @@ def test_errors_by_hand(coco, person):
 
 @pytest.mark.parametrize('norm_item', ['bbox', 'head'])
 def test_errors_are_those_of_pck(coco, norm_item):
-    """PCK is the share of errors below its threshold."""
+    """PCK is the mean over keypoints of the share below its threshold."""
     rng = np.random.default_rng(0)
     maps = np.zeros((17, 1, 1))
     samples = []
     for size in rng.uniform(50, 200, 20):
         truth = rng.uniform(0, 200, (17, 2))
         pred = truth + rng.normal(0, 20, (17, 2))
-        person = sample(maps, maps, None, pred, truth, size)
+        weights = rng.uniform(size=17) > 0.3
+        person = sample(maps, maps, weights, pred, truth, size)
         person['gt_instances']['head_size'] = np.array([[size / 3]])
         samples.append(person)
     errors = np.stack([KeypointErrors(norm_item).of(s) for s in samples])
@@ -244,11 +264,13 @@ def test_errors_are_those_of_pck(coco, norm_item):
     for thr in (0.05, 0.2):
         metric = PCKAccuracy(thr, norm_item, prefix='pck')
         expected = evaluate(metric, samples)[name]
-        assert (errors < thr).mean() == pytest.approx(expected)
+        below = np.where(np.isnan(errors), np.nan, errors < thr)
+        found = np.nanmean(below, axis=0).mean()
+        assert found == pytest.approx(expected)
     table = evaluate(KeypointErrors(norm_item), samples, **coco)
-    assert table['mean'] == pytest.approx(errors.mean())
+    assert table['mean'] == pytest.approx(np.nanmean(errors))
     assert table['right_ankle median'] == pytest.approx(
-        np.median(errors[:, coco['keypoint_name2id']['right_ankle']])
+        np.nanmedian(errors[:, coco['keypoint_name2id']['right_ankle']])
     )
 
 
@@ -260,9 +282,14 @@ def test_bad_input(metric, coco):
     placeholder = sample(maps, maps, truth=np.zeros((17, 2)))
     with pytest.raises(ValueError, match="set the dataset's bbox_file=None"):
         metric().process(None, [placeholder])
+    headless = sample(maps, maps)
+    with pytest.raises(ValueError, match="person.jpg .* norm_item='bbox'"):
+        metric(norm_item='head').process(None, [headless])
 
 
+@pytest.mark.parametrize('name', ['min_distance', 'max_distance'])
 @pytest.mark.parametrize('distance', [-0.1, math.nan])
-def test_bad_distance(distance):
-    with pytest.raises(ValueError, match=f'negative, got {distance}'):
-        SideSwaps(distance)
+def test_bad_distance(name, distance):
+    message = f'{name} must not be negative, got {distance}'
+    with pytest.raises(ValueError, match=message):
+        SideSwaps(**{name: distance})

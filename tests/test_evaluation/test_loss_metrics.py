@@ -200,7 +200,35 @@ def test_consistency_of_ohkm(maps):
     """It chooses among a person's maps, so one map has no loss of its own."""
     table = evaluate(LossConsistency(loss=LOSSES[-1]), people(*maps))
     assert sorted(table) == ['MSE', 'MSE by map', 'loss']
-    assert -1 <= table['loss'] <= 1
+
+
+@pytest.mark.parametrize(
+    'loss',
+    [
+        dict(type='KeypointOHKMMSELoss', use_target_weight=True, topk=8),
+        dict(type='KeypointOHKMMSELoss', topk=8),
+        dict(type='AsymmetricMSELoss', use_target_weight=False),
+    ],
+    ids=str,
+)
+def test_people_are_not_ranked_by_their_labels(loss):
+    """The fewer labels, the smaller loss and error of each are here."""
+    target = np.zeros((17, 1, 2))
+    target[..., 0] = 1
+    samples = []
+    for n, error in zip((17, 12, 10, 9, 4), (0.5, 0.4, 0.3, 0.2, 0.1)):
+        weights = np.arange(17) < n
+        # What is predicted of the others must not matter.
+        output = target + np.where(weights, error, 7.0)[:, None, None]
+        pred = np.tile([1 + error, 0], (17, 1))
+        samples.append(sample(output, target, weights, pred))
+    table = evaluate(LossConsistency(loss=loss), samples)
+    assert table['loss'] == pytest.approx(1)
+    assert table['MSE'] == pytest.approx(1)
+    asymmetric = loss['type'] == 'AsymmetricMSELoss'
+    share = evaluate(LossShare(loss=loss), samples)
+    if asymmetric:
+        assert share['loss foreground'] == pytest.approx(50)
 
 
 def test_share_by_hand():
