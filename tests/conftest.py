@@ -216,7 +216,7 @@ def lsp_data(tmp_path_factory):
         'dataset_converters/lsp_to_coco.py',
         *('--lsp', root / 'lsp_dataset_original'),
         *('--lspet', root / 'lspet_dataset'),
-        *('--out', root / 'annotations'),
+        *('--val-from', '5', '--out', root / 'annotations'),
     )
     return root
 

@@ -31,6 +31,7 @@ BACKBONES = {
     'mobilenetv2': dict(type='MobileNetV2'),
     'mobilenetv3': dict(type='MobileNetV3', arch='big'),
     'res101': dict(type='ResNet', depth=101),
+    'res18': dict(type='ResNet', depth=18, base_channels=32),
     'res50': dict(type='ResNet', depth=50),
     'shufflenetv2': dict(type='ShuffleNetV2'),
     'small-hrnet-w16': dict(type='HRNet'),
@@ -61,7 +62,9 @@ TRAINS_ON = {
     'coco': 'CocoDataset',
     'demo': 'CocoDataset',
     'lsp': 'LspDataset',
+    'lspet': 'LspDataset',
     'mpii': 'MpiiDataset',
+    'people': 'CocoDataset',
 }
 NAME = re.compile(
     rf'td-hm_(?P<backbone>{"|".join(BACKBONES)})(-(?P<head>{"|".join(HEADS)}))?'
@@ -171,7 +174,8 @@ def test_name_matches_data(path):
     cfg = read(path)
     train, test = cfg.train_dataloader.dataset, cfg.test_dataloader.dataset
     assert train.type == test.type == TRAINS_ON[name['data']]
-    assert train.data_root == test.data_root == f'data/{name["data"]}/'
+    folder = 'lsp' if name['data'] == 'lspet' else name['data']
+    assert train.data_root == test.data_root == f'data/{folder}/'
 
     if name['data'] == 'coco':
         assert bool(test.get('bbox_file')) == (name['box'] is None)
@@ -180,8 +184,10 @@ def test_name_matches_data(path):
         ('coco', '-testdev'): 'CocoSubmission',
         ('demo', None): 'CocoMetric',
         ('lsp', None): 'LspPCKAccuracy',
+        ('lspet', None): 'LspPCKAccuracy',
         ('mpii', None): 'MpiiPCKAccuracy',
         ('mpii', '-test'): 'MpiiSubmission',
+        ('people', None): 'PCKAccuracy',
     }[name['data'], name['split']]
     assert cfg.test_evaluator.type == evaluator
     held_out = 'test' if name['split'] or name['data'] == 'lsp' else 'val'

@@ -14,7 +14,7 @@ from .test_tables import ROWS, tables_module
 move_data = load_tool('_mmpose.py').move_data
 DATA = {
     data: [p for p in CONFIGS if NAME.fullmatch(p.stem)['data'] == data]
-    for data in ('coco', 'mpii', 'lsp')
+    for data in ('coco', 'mpii', 'lsp', 'lspet', 'people')
 }
 
 
@@ -164,3 +164,31 @@ def test_on_real_lspet(path, shared_data, real_lspet, tmp_path):
         changes[f'{loader}.dataset.ann_file'] = f'{real_lspet}/lsp_val.json'
     metrics = run(path, shared_data, tmp_path, **changes)
     check_metrics(path, metrics)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', DATA['lspet'], ids=lambda p: p.stem)
+def test_on_generated_lspet(path, lsp_data, tmp_path):
+    assert run(path, lsp_data, tmp_path)['lsp/PCK'] >= 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', DATA['lspet'], ids=lambda p: p.stem)
+def test_on_the_real_split_of_lspet(path, shared_data, real_lspet, tmp_path):
+    changes = {
+        f'{part}_dataloader.dataset.ann_file': f'{real_lspet}/lsp_{file}.json'
+        for part, file in (('train', 'train'), ('val', 'val'), ('test', 'val'))
+    }
+    assert run(path, shared_data, tmp_path, **changes)['lsp/PCK'] >= 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', DATA['people'], ids=lambda p: p.stem)
+def test_on_drawn_people(path, tmp_path):
+    out = tmp_path / 'people'
+    call_tool(
+        'dataset_converters/generate_people.py',
+        *('--out', out, '--size', '128x96'),
+        *('--num-train', '4', '--num-val', '4'),
+    )
+    assert run(path, out, tmp_path / 'work')['PCK'] >= 0

@@ -22,6 +22,8 @@ TOOLS = osp.dirname(osp.abspath(__file__))
 ADVICE = {
     'demo': f'get it with "python {TOOLS}/dataset_converters/'
     'prepare_demo_data.py"',
+    'people': f'draw it with "python {TOOLS}/dataset_converters/'
+    'generate_people.py"',
     'COCO_test-dev2017_detections': "it is among the person boxes of HRNet's "
     'code, https://github.com/leoxiaobin/deep-high-resolution-net.pytorch',
     'person_detection_results': 'download it as docs/en/dataset_zoo of MMPose '
