@@ -43,7 +43,9 @@ class PenaltyVisualizationHook(Hook):
     Raises:
         ValueError: If ``interval`` or ``num_samples`` is not positive. Before
             the training begins: if the data set has no such keypoint, or the
-            model no loss that tells the loss of each pixel.
+            model no loss that tells the loss of each pixel. At the first
+            grid, as only a batch tells: if there is not one target heatmap
+            per keypoint.
 
     Examples:
         >>> custom_hooks = [

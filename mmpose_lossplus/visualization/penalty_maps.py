@@ -13,6 +13,7 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from mmpose.structures import PoseDataSample
 from torch import Tensor, nn
 
 from ..layers import SigmoidConv2d
@@ -225,6 +226,24 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def _target(sample: PoseDataSample) -> Tensor:
+    """Target heatmaps of a sample, (K, H, W)."""
+    heatmaps = sample.get('gt_fields', {}).get('heatmaps')
+    count = sample.gt_instance_labels.keypoint_weights.shape[-1]
+    if heatmaps is None:
+        got = 'none'
+    elif isinstance(heatmaps, list):
+        got = f'those of {len(heatmaps)} levels'
+    elif len(heatmaps) != count:
+        got = f'{len(heatmaps)} for {count} keypoints'
+    else:
+        return heatmaps
+    raise ValueError(
+        f'Penalty maps need one target heatmap per keypoint, got {got}: the '
+        'pipeline needs a GenerateTarget with a heatmap codec of one level.'
+    )
+
+
 def penalty_rows(
     model: nn.Module,
     data_batch: dict,
@@ -255,7 +274,7 @@ def penalty_rows(
 
     Raises:
         ValueError: If a loss does not tell the loss of each pixel or refuses
-            the maps.
+            the maps, or if there is not one target heatmap per keypoint.
     """
     own = getattr(getattr(model, 'head', None), 'loss_module', None)
     if isinstance(own, nn.ModuleList):
@@ -263,6 +282,7 @@ def penalty_rows(
     if losses is None:
         own = pixel_loss(model)
         losses = {type(own).__name__: own}
+    target = torch.stack([_target(d) for d in data_batch['data_samples']])
     with _undisturbed(model):
         data = model.data_preprocessor(data_batch, training=False)
         output = model(data['inputs'], None, mode='tensor')
@@ -275,7 +295,6 @@ def penalty_rows(
     if not is_logits:
         logits = output.clamp(MARGIN, 1 - MARGIN).logit()
     samples = data['data_samples']
-    target = torch.stack([d.gt_fields.heatmaps for d in samples])
     weights = torch.cat(
         [d.gt_instance_labels.keypoint_weights for d in samples]
     )
@@ -337,13 +356,14 @@ def penalty_columns(rows: Sequence[PenaltyRow]) -> List[Column]:
     for name, first in rows[0].penalties.items():
         maps = [row.penalties[name] for row in rows]
         losses = [x.loss for x in maps]
-        highest = np.nanmax(losses) or 1.0
+        highest = np.max(losses, where=np.isfinite(losses), initial=0) or 1.0
         factors = [x.factor for x in maps]
         bases = np.zeros_like(losses)
         np.divide(losses, factors, out=bases, where=np.greater(losses, 0))
         seen = np.asarray(factors)[bases > NEGLIGIBLE * bases.max()]
         grads = [x.grad for x in maps]
-        steepest = np.nanmax(np.abs(grads)) or 1.0
+        steep = np.abs(grads)
+        steepest = steep.max(where=np.isfinite(steep), initial=0) or 1.0
         by = 'logit' if first.base == 'BCE' else 'heatmap'
         columns += [
             Column('loss of a pixel', losses, 'magma', 0, highest, loss=name),
@@ -461,8 +481,8 @@ def draw_penalties(rows: Sequence[PenaltyRow]) -> np.ndarray:
 def _mark_peaks(panel, row: PenaltyRow, shape: Sequence[int]) -> None:
     """Mark the peaks of target and prediction in an image of some shape."""
     for marker, heatmap in (('o', row.target), ('x', row.prediction)):
-        if not heatmap.any():
-            continue  # no label, no peak
+        if not np.nan_to_num(heatmap).any():
+            continue  # no label or no numbers, no peak
         peak = np.unravel_index(np.nanargmax(heatmap), heatmap.shape)
         y, x = (
             (p + 0.5) * new / old - 0.5

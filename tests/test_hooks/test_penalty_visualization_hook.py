@@ -153,6 +153,35 @@ def test_tensorboard(tmp_path, monkeypatch):
     assert images == [('penalty', 3, 2, 'HWC')]
 
 
+@pytest.mark.parametrize('loss', LOSSES)
+def test_a_diverged_training_goes_on(loss, tmp_path):
+    run = runner(tmp_path, loss, [hook(interval=1)], max_epochs=1)
+    for parameter in run.model.parameters():
+        torch.nn.init.constant_(parameter, float('nan'))
+    run.train()
+    assert run.iter == 2
+    assert len(list(tmp_path.glob('*/vis_data/vis_image/*'))) == 2
+
+
+def test_targets_that_cannot_be_drawn(tmp_path, monkeypatch):
+    """The first grid tells; the model is trained without heatmaps."""
+    original = People.__getitem__
+
+    def without_heatmaps(self, index):
+        sample = original(self, index)
+        del sample['data_samples'].gt_fields
+        return sample
+
+    monkeypatch.setattr(People, '__getitem__', without_heatmaps)
+    run = runner(tmp_path, 'KeypointMSELoss', [hook(interval=2)])
+    run.model.loss = lambda inputs, samples: dict(
+        loss=run.model(inputs, None, mode='tensor').mean()
+    )
+    with pytest.raises(ValueError, match='heatmap per keypoint, got none'):
+        run.train()
+    assert run.iter == 1
+
+
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [

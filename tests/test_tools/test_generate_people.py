@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mmpose.codecs import UDPHeatmap
 from mmpose.datasets import CocoDataset, MpiiDataset
-from mmpose.evaluation import MpiiPCKAccuracy
+from mmpose.evaluation import MpiiPCKAccuracy, PCKAccuracy
 from xtcocotools.coco import COCO
 from xtcocotools.cocoeval import COCOeval
 
@@ -587,13 +587,17 @@ def test_coco_evaluation_gives_1_for_the_labels(sets):
 
 @pytest.fixture
 def mpii_val(sets):
+    return load_mpii_val(sets / 'mpii')
+
+
+def load_mpii_val(root):
     codec = dict(CODEC, input_size=(256, 256), heatmap_size=(64, 64))
     steps = pipeline(codec)
     steps[2]['use_udp'] = True
     return MpiiDataset(
         ann_file='annotations/mpii_val.json',
-        headbox_file=str(sets / 'mpii/annotations/mpii_gt_val.mat'),
-        data_root=str(sets / 'mpii'),
+        headbox_file=str(root / 'annotations/mpii_gt_val.mat'),
+        data_root=str(root),
         data_prefix=dict(img='images/'),
         pipeline=steps,
         test_mode=True,
@@ -620,10 +624,34 @@ def test_mpii_square_holds_the_silhouette(tool, sets, mpii_val):
         np.testing.assert_allclose(box, expected, atol=1e-4)
 
 
-def test_mpii_head_size_and_evaluation(tool, mpii_val):
+def evaluate(metric, infos, shift=0):
+    """Scores of a model that predicts what it learns from the data set.
+
+    Its joints are moved by some head sizes.
+    """
+    samples = []
+    for info in infos:
+        points = info['keypoints'].copy()
+        points[..., 0] += shift * info['head_size'].item()
+        samples.append(
+            dict(
+                gt_instances=dict(
+                    keypoints=info['keypoints'],
+                    keypoints_visible=info['keypoints_visible'] > 0,
+                    head_size=info['head_size'],
+                ),
+                pred_instances=dict(keypoints=points),
+            )
+        )
+    metric.process([], samples)
+    return metric.evaluate(len(infos))
+
+
+def test_mpii_head_size_and_evaluation(tool, tmp_path):
     """Scores 100 for the labels and 0 for what is a head size beside."""
-    dataset, _ = mpii_val
-    options = tool.Options(96, 72, 0.5, 0.5, 3)
+    options = tool.Options(256, 192, 0.5, 0.5, 3)
+    tool.build(tmp_path, 'mpii', 1, dict(train=1, val=5), options)
+    dataset, _ = load_mpii_val(tmp_path)
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     labels = {
         number: tool.draw_picture(1, number, options)[1]
@@ -639,24 +667,18 @@ def test_mpii_head_size_and_evaluation(tool, mpii_val):
     np.testing.assert_allclose(found, sizes)
 
     for shift, score in ((0, 100), (1, 0)):
-        samples = []
-        for info in infos:
-            # MMPose's evaluation adds 1 to predictions.
-            points = info['keypoints'] - 1
-            points[..., 0] += shift * info['head_size'].item()
-            samples.append(
-                dict(
-                    gt_instances=dict(
-                        keypoints=info['keypoints'],
-                        keypoints_visible=info['keypoints_visible'] > 0,
-                        head_size=info['head_size'],
-                    ),
-                    pred_instances=dict(keypoints=points),
-                )
-            )
-        metric = MpiiPCKAccuracy()
-        metric.process([], samples)
-        assert metric.evaluate(len(infos))['PCK'] == pytest.approx(score)
+        scores = evaluate(MpiiPCKAccuracy(), infos, shift)
+        assert scores['PCK'] == pytest.approx(score)
+
+
+def test_mpii_evaluation_of_small_pictures(mpii_val):
+    """The 1 that MMPose adds to predictions counts, as the docstring says."""
+    dataset, _ = mpii_val
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    scores = evaluate(MpiiPCKAccuracy(), infos)
+    assert scores['PCK@0.1'] == 0
+    scores = evaluate(PCKAccuracy(thr=0.1, norm_item='head'), infos)
+    assert scores['PCKh'] == pytest.approx(1)
 
 
 # The command

@@ -1,5 +1,6 @@
 """The curves of the figures: minima, crossings and values by hand."""
 
+import inspect
 import math
 
 import cv2
@@ -201,6 +202,8 @@ def test_heatmap_weights(tool):
     assert target.shape == (19, 19)
     assert target.max() == target[9, 9] == 1
     assert target[9, 11].item() == pytest.approx(math.exp(-0.5))
+    # Three sigma are 6 pixels.
+    assert target[9, 15].item() == pytest.approx(math.exp(-4.5))
     assert target[9, 16] == 0
     maps = tool.weight_maps()
     values = {
@@ -231,6 +234,15 @@ def test_losses_side_by_side(tool):
     half = math.log(2)
     # BCE, Anchor Loss, focal loss
     assert list(values.values()) == pytest.approx([half, half, half / 4])
+
+
+@pytest.mark.parametrize('equation', [F.amse, F.rmse])
+def test_beta_is_not_taken_for_the_default(tool, equation):
+    """The legend says what is drawn and what is usual."""
+    default = inspect.signature(equation).parameters['beta'].default
+    name = f'{equation.__name__.upper()}, β={tool.BETA} (default {default})'
+    assert name in tool.ON_HEATMAPS
+    assert default != tool.BETA
 
 
 def test_same_bytes_each_time(tool, tmp_path):

@@ -142,6 +142,13 @@ def test_bad_input(run, tool, capsys, tmp_path, coco_data):
         f"_base_ = '{MSE}'\n"
         "model = dict(head=dict(loss=dict(type='KeypointOHKMMSELoss')))\n"
     )
+    simcc = tmp_path / 'simcc.py'
+    simcc.write_text(
+        f"_base_ = '{MSE}'\n"
+        "encoder = dict(type='SimCCLabel', input_size=(96, 128))\n"
+        "target = dict(type='GenerateTarget', encoder=encoder)\n"
+        'train_dataloader = dict(dataset=dict(pipeline=[target]))\n'
+    )
     no_model = tmp_path / 'no_model.py'
     no_model.write_text('a = 1\n')
     for args, message in (
@@ -155,6 +162,7 @@ def test_bad_input(run, tool, capsys, tmp_path, coco_data):
         ([MSE, '--keypoints', 'hand'], 'The keypoints must be numbers'),
         ([MSE, '--losses', 'L9'], '--losses takes mse, amse, '),
         ([MSE, '--losses', 'ohkm'], 'KeypointOHKMMSELoss does not tell '),
+        ([simcc, '--losses', 'mse'], 'Penalty maps need one target heatmap '),
         ([ohkm], 'KeypointOHKMMSELoss does not tell the loss of each pixel'),
     ):
         with pytest.raises(SystemExit) as error:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
+from mmpose.datasets.transforms import GenerateTarget, PackPoseInputs
 from mmpose.registry import MODELS
 
 import mmpose_lossplus as lossplus
@@ -20,6 +21,7 @@ from mmpose_lossplus.visualization import (
     pixel_loss,
 )
 
+from ..test_runs import CODEC
 from .people import NAMES, People, people_model
 
 HEATMAPS = [
@@ -251,6 +253,46 @@ def test_several_losses_see_one_prediction(batch):
             )
 
 
+@pytest.mark.parametrize(
+    ('kwargs', 'got'),
+    [
+        (dict(encoder=dict(type='SimCCLabel', input_size=(48, 64))), 'none'),
+        (
+            dict(
+                encoder=[dict(CODEC, type='MSRAHeatmap')] * 2, multilevel=True
+            ),
+            'those of 2 levels',
+        ),
+        (
+            dict(
+                encoder=dict(
+                    type='UDPHeatmap',
+                    input_size=(48, 64),
+                    heatmap_size=(12, 16),
+                    heatmap_type='combined',
+                )
+            ),
+            '12 for 4 keypoints',
+        ),
+    ],
+    ids=['simcc', 'multilevel', 'offsets'],
+)
+def test_targets_that_cannot_be_drawn(kwargs, got):
+    """Those of real codecs, told before the model runs."""
+    results = dict(
+        img=np.zeros((64, 48, 3), np.uint8),
+        keypoints=np.full((1, 4, 2), 20, np.float32),
+        keypoints_visible=np.ones((1, 4), np.float32),
+    )
+    packed = PackPoseInputs(meta_keys=())(GenerateTarget(**kwargs)(results))
+    model = people_model('KeypointMSELoss')
+    model.forward = None
+    losses = dict(mse=model.head.loss_module)
+    with pytest.raises(ValueError, match='one target heatmap per ') as error:
+        penalty_rows(model, pseudo_collate([packed]), losses)
+    assert f'keypoint, got {got}: the pipeline needs' in str(error.value)
+
+
 def make_rows(**maps):
     """Two rows of 2x3 maps; what is not given is zero."""
     zeros = np.zeros((2, 2, 3))
@@ -360,6 +402,43 @@ def test_peaks_are_marked():
     nothing = white(zeros, zeros)
     assert white(peak, zeros) > nothing
     assert white(peak, peak) > white(peak, zeros)
+
+
+@pytest.mark.filterwarnings('error')
+def test_a_prediction_without_numbers():
+    """No cross where all is NaN; the peak of the rest where some is."""
+    target = np.zeros((2, 2, 3))
+    target[:, 1, 2] = 1
+    nan = np.full((2, 2, 3), np.nan)
+    maps = dict.fromkeys(MAPS, nan)
+    rows = make_rows(target=target, prediction=nan, **maps)
+    for column in penalty_columns(rows)[3:]:
+        assert np.isfinite([column.low, column.high]).all()
+        assert column.low < column.high
+    empty = draw_penalties(rows)
+    maps = {name: nan.copy() for name in ('prediction', *MAPS)}
+    for x in maps.values():
+        x[:, 0, 1] = 0.5
+    partly = draw_penalties(make_rows(target=target, **maps))
+    # The pictures, of which the ring is in both.
+    pictures = np.s_[50:-60, 42:172]
+    assert (partly[pictures] == 255).all(-1).sum() > (
+        (empty[pictures] == 255).all(-1).sum()
+    )
+    maps['prediction'][:, 0, 1] = 0
+    none = draw_penalties(make_rows(target=target, **maps))
+    assert (none[pictures] == empty[pictures]).all()
+
+
+@pytest.mark.parametrize('loss', ['KeypointMSELoss', 'AnchorLoss'])
+def test_a_diverged_model(loss, batch):
+    """Its maps have no numbers, and are drawn."""
+    model = people_model(loss)
+    for parameter in model.parameters():
+        torch.nn.init.constant_(parameter, math.nan)
+    rows = penalty_rows(model, batch)
+    assert all(np.isnan(row.prediction).all() for row in rows)
+    assert draw_penalties(rows).std() > 0
 
 
 def test_find_keypoints():

@@ -1,6 +1,7 @@
 """Draw what each loss charges: the papers' figures, computed.
 
-amse_fig2            eight heatmaps with one squared error, by every loss
+amse_fig2            eight heatmaps of one squared error, by every loss on
+                     heatmaps
 amse_fig3            RMSE at targets 1, 0.5 and 0.25
 amse_fig4            AMSE at the same targets, and what its five forms add
 fmse_gamma           FMSE's weight and loss for several gamma
@@ -115,8 +116,8 @@ def bce(output: Tensor, target: Tensor) -> Tensor:
 # By name; the upper take a heatmap, the lower logits.
 ON_HEATMAPS = {
     'MSE': mse,
-    f'AMSE, β={BETA}': lambda s, g: F.amse(s, g, BETA),
-    f'RMSE, β={BETA}': lambda s, g: F.rmse(s, g, BETA),
+    f'AMSE, β={BETA} (default {BETAS[0]})': lambda s, g: F.amse(s, g, BETA),
+    f'RMSE, β={BETA} (default {BETAS[0]})': lambda s, g: F.rmse(s, g, BETA),
     'FMSE, γ=1': F.fmse,
     'heatmap weighting, x': F.heatmap_weighting_mse,
 }
@@ -272,7 +273,7 @@ def anchor_curves(anchor: float) -> Dict[str, Curve]:
 def gaussian(sigma: float = 2.0, radius: int = 9) -> Tensor:
     """A target with its peak in the middle, (19, 19), as MSRAHeatmap's.
 
-    It is zero from three sigma on.
+    It is zero beyond three sigma.
     """
     x = torch.arange(-radius, radius + 1, dtype=torch.double)
     line = (-(x**2) / (2 * sigma**2)).exp() * (x.abs() <= 3 * sigma)

@@ -21,6 +21,10 @@ picture, together with what something in front hides of it.
 Layouts. ``coco`` has the files of COCO 2017 but no detections: set
 ``bbox_file=None`` where a config has one. ``mpii`` has the files that MMPose
 reads. As in MPII, there is no flag for hidden joints, and places count from 1.
+MpiiDataset brings the centre alone to 0, so that a model learns joints that
+count from 1, and MpiiPCKAccuracy adds 1 to predictions all the same: as with
+MPII itself, exact ones are (1, 1) pixels off. In small pictures that counts
+(PCK@0.1 is 0 at 96x72): evaluate them with PCKAccuracy, which does not add 1.
 Centre and scale are such that MMPose's square just holds the silhouette, and
 the head box is that of the drawn head.
 
