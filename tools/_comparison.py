@@ -6,7 +6,16 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import matplotlib
 
@@ -17,6 +26,7 @@ from _checkpoints import replace, write_text  # noqa: E402
 from _stats import (  # noqa: E402
     LEVEL,
     Difference,
+    OtherPeople,
     epochs_to_reach,
     mean_and_spread,
     paired_difference,
@@ -55,8 +65,8 @@ class Result:
         logs (list[Path]): Where its numbers are from.
         metrics (dict[int, dict[str, float]]): All metrics by epoch.
         seconds (float): Median time of an iteration.
-        others (np.ndarray, optional): Score on the test people, then on
-            drawn ones; ``None`` if there is none.
+        others (OtherPeople, optional): Scores on drawn test people; ``None``
+            if there are none.
     """
 
     loss: str
@@ -64,7 +74,7 @@ class Result:
     logs: List[Path]
     metrics: Dict[int, Dict[str, float]]
     seconds: float
-    others: Optional[np.ndarray] = None
+    others: Optional[OtherPeople] = None
 
     @property
     def epochs(self) -> int:
@@ -146,7 +156,8 @@ class Comparison:
         baseline (str): Name of the loss to compare with.
         target (float, optional): Score to reach. ``None`` for 90 % of the
             baseline's mean. Defaults to ``None``.
-        unit (str): What is drawn for the intervals. Defaults to 'people'.
+        asked (sequence[str]): All losses to compare, of which some may have
+            no result. Defaults to none.
     """
 
     def __init__(
@@ -155,11 +166,13 @@ class Comparison:
         score: str,
         baseline: str,
         target: Optional[float] = None,
-        unit: str = 'people',
+        asked: Sequence[str] = (),
     ) -> None:
         self.score = score
         self.baseline = baseline
-        self.unit = unit
+        self.asked = asked
+        drawn = [r.others for r in results if r.others is not None]
+        self.unit = drawn[0].unit if drawn else 'people'
         by_loss: Dict[str, Dict[int, Result]] = {}
         for result in results:
             by_loss.setdefault(result.loss, {})[result.seed] = result
@@ -181,7 +194,9 @@ class Comparison:
                 )
                 resampled = None
                 if with_people:
-                    resampled = np.array([(x - y)[1:] for x, y in pairs])
+                    resampled = np.array(
+                        [(x.scores - y.scores)[1:] for x, y in pairs]
+                    )
                 difference = paired_difference(
                     ours, self._scores(base), resampled
                 )
@@ -195,9 +210,9 @@ class Comparison:
                 difference,
                 with_people,
             )
+        scores = [x for s in self.losses.values() for x in s.scores.values()]
         self.best = max(
-            (x for s in self.losses.values() for x in s.scores.values()),
-            default=math.nan,
+            (x for x in scores if not math.isnan(x)), default=math.nan
         )
         self.digits = 2 if self.best > 1.5 else 4  # percent or a share
 
@@ -207,6 +222,12 @@ class Comparison:
     def number(self, value: float, sign: str = '') -> str:
         """A score in digits."""
         return f'{value:{sign}.{self.digits}f}'
+
+    def mark(self) -> str:
+        """Such as ``epochs to 0.5000``, nothing without a target."""
+        if math.isnan(self.target):
+            return ''
+        return f'epochs to {self.number(self.target)}'
 
     def interval(self, difference: Difference) -> str:
         """Such as ``+0.01 [-0.01, 0.03]``."""
@@ -222,7 +243,7 @@ class Comparison:
             'seeds',
             f'{self.score}, mean ±std',
             f'difference to {self.baseline} [95 %]',
-            f'epochs to {self.number(self.target)}',
+            *([self.mark()] if self.mark() else []),
             'ms per iteration',
         ]
 
@@ -243,7 +264,7 @@ class Comparison:
                     self.interval(summary.difference)
                     if summary.difference
                     else '',
-                    _epochs(summary.reached),
+                    *([_epochs(summary.reached)] if self.mark() else []),
                     f'{1000 * seconds:.0f}',
                 ]
             )
@@ -282,10 +303,11 @@ class Comparison:
             else f"90 % of {self.baseline}'s mean, a mark that does not move "
             'when other losses are added'
         )
-        lines += [
-            f'Epochs to {self.number(self.target)}: the first epoch with at '
-            f'least that score, which is {why}.'
-        ]
+        if self.mark():
+            lines += [
+                f'{self.mark().capitalize()}: the first epoch with at least '
+                f'that score, which is {why}.'
+            ]
         lines += [
             'ms per iteration: median of what is logged, mean over seeds; '
             'with the loading of data, and slower if trainings run side by '
@@ -294,43 +316,73 @@ class Comparison:
         compared = {k: s for k, s in self.losses.items() if s.difference}
         if not compared:
             return lines
-        counts = {len(s.difference.by_seed) for s in compared.values()}
-        n = min(counts)
-        with_people = all(s.with_people for s in compared.values())
+        lines += [f'Differences are paired by seed.{self._common(compared)}']
+        groups: Dict[Tuple[int, bool], List[str]] = {}
+        for loss, summary in compared.items():
+            key = len(summary.difference.by_seed), summary.with_people
+            groups.setdefault(key, []).append(loss)
+        for key, names in groups.items():
+            whose = f'{", ".join(names)}: ' if len(groups) > 1 else ''
+            lines += [whose + self._interval_of(*key)]
+        if any(with_people for _, with_people in groups):
+            lines += [
+                f'Each of the test {self.unit} is drawn as if independent: '
+                'with neighbouring frames, or the same people in several '
+                'pictures, the interval is too narrow.'
+            ]
+        n = sum(not math.isnan(s.difference.low) for s in compared.values())
         if n > 1:
+            lines += [
+                f'{n} intervals are looked at, each for itself: '
+                f'{n * (1 - LEVEL):.2g} of them are expected to miss by '
+                'chance.'
+            ]
+        return lines
+
+    def _common(self, compared: Dict[str, Summary]) -> str:
+        """Which seeds differences are over, if they are not all."""
+        seeds = {seed for s in self.losses.values() for seed in s.scores}
+        fewer = [
+            f'{", ".join(map(str, summary.difference.by_seed))} of {loss}'
+            for loss, summary in compared.items()
+            if {*summary.difference.by_seed} != seeds
+        ]
+        if not fewer:
+            return ''
+        return (
+            f' Only seeds that a loss has in common with {self.baseline} '
+            f'count, which are not all: {"; ".join(fewer)}.'
+        )
+
+    def _interval_of(self, n: int, with_people: bool) -> str:
+        """What intervals over n seeds, and over people or not, are of."""
+        if n < 2 and not with_people:
+            return 'One seed and no scores by person: there is no interval.'
+        if n < 2:
             drawn = (
-                f'seeds and the test {self.unit}, which are the same for all '
-                'trainings in a draw'
-                if with_people
-                else 'seeds ALONE: it says nothing on other test people'
-            )
-            note = (
-                "The part of the seeds is widened to what Student's "
-                f'distribution says of {n} numbers (with 3, plain percentiles '
-                'would miss the mean one time in four).'
+                f'the test {self.unit} ALONE: with one seed it says nothing '
+                'on other trainings.'
             )
         elif with_people:
             drawn = (
-                f'the test {self.unit} ALONE: with one seed it says nothing '
-                'on other trainings'
+                f'seeds and the test {self.unit}, which are the same for all '
+                'trainings in a draw.'
             )
-            note = ''
         else:
-            return [
-                *lines,
-                'One seed and no scores by person: there is no interval.',
-            ]
-        lines += [
-            'Differences are paired by seed. Their interval is a bootstrap '
-            f'of 95 % over {drawn}. {note}'.strip()
-        ]
-        if len(compared) > 1:
-            lines += [
-                f'{len(compared)} intervals are looked at, each for itself: '
-                f'{len(compared) * (1 - LEVEL):.2g} of them are expected to '
-                'miss by chance.'
-            ]
-        return lines
+            drawn = 'seeds ALONE: it says nothing on other test people.'
+        text = f'The interval is a bootstrap of 95 % over {drawn}'
+        if n > 1:
+            rate = ''
+            if n == 3:
+                rate = (
+                    ' (with 3, plain percentiles would miss the mean one time '
+                    'in four)'
+                )
+            text += (
+                " The part of the seeds is widened to what Student's "
+                f'distribution says of {n} numbers{rate}.'
+            )
+        return text
 
     def answer(self) -> str:
         """Which loss for this data, in one sentence."""
@@ -365,7 +417,13 @@ class Comparison:
         if same and (higher or lower):
             shown = 'no difference is shown for ' + ', '.join(same)
             others.append(shown)
-        tail = '; ' + ', and '.join(others) if others else ''
+        names = dict.fromkeys((*self.losses, *self.asked))
+        left_out = [loss for loss in names if loss not in (base, *known)]
+        missing = ''
+        if left_out:
+            missing = '; not compared, with fewer than two common seeds: '
+            missing += ', '.join(left_out)
+        tail = ('; ' + ', and '.join(others) if others else '') + missing
         if higher:
             first, *rest = higher
             also = f'; higher too are {name(rest)}' if rest else ''
@@ -376,9 +434,9 @@ class Comparison:
         if not same:
             return (
                 f'Take {base} for this data: the {self.score} of all others '
-                f'is lower, {name(lower)}.'
+                f'compared is lower, {name(lower)}{missing}.'
             )
-        width = max(known[x].high - known[x].mean for x in same)
+        width = max(known[x].high for x in same)
         return (
             f'No loss shows a higher {self.score} than {base} on this data, '
             f'where one by {self.number(width)} could have been missed: take '
@@ -504,9 +562,10 @@ def as_csv(comparison: Comparison, out: Path) -> str:
             line: Dict[str, Any] = dict(
                 loss=loss, seed=result.seed, epochs=result.epochs
             )
-            line[f'epochs to {comparison.number(comparison.target)}'] = (
-                'never' if reached is None else reached
-            )
+            if comparison.mark():
+                line[comparison.mark()] = (
+                    'never' if reached is None else reached
+                )
             line['seconds per iteration'] = result.seconds
             line.update(result.final)
             line['logs'] = ' '.join(
@@ -535,7 +594,7 @@ def look(comparison: Comparison) -> Dict[str, dict]:
 
 def draw_curves(comparison: Comparison) -> None:
     """Mean and range over seeds of the score at each epoch."""
-    figure, axes = plt.subplots(figsize=(8, 4))
+    _, axes = plt.subplots(figsize=(8, 4))
     styles = look(comparison)
     for loss, summary in comparison.losses.items():
         curves = [r.curve(comparison.score) for r in summary.results]
@@ -554,7 +613,7 @@ def draw_curves(comparison: Comparison) -> None:
                 *(epochs, values.min(axis=0), values.max(axis=0)),
                 **dict(color=style['color'], alpha=0.12, lw=0),
             )
-    if not math.isnan(comparison.target):
+    if comparison.mark():
         axes.axhline(comparison.target, color='grey', lw=0.8, ls=':')
         axes.annotate(
             f'target {comparison.number(comparison.target)}',
@@ -564,14 +623,15 @@ def draw_curves(comparison: Comparison) -> None:
             color='grey',
         )
     axes.xaxis.get_major_locator().set_params(integer=True)
-    seeds = max(len(s.results) for s in comparison.losses.values())
-    over = f': mean and range over {seeds} seeds' if seeds > 1 else ''
+    counts = sorted({len(s.results) for s in comparison.losses.values()})
+    seeds = ' to '.join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))
+    over = f': mean and range over {seeds} seeds' if counts[-1] > 1 else ''
     axes.set(
         xlabel='epoch',
         ylabel=comparison.score,
         title=f'Score on the test people{over}',
     )
-    figure.legend(loc='outside right center')
+    axes.legend(loc='center left', bbox_to_anchor=(1, 0.5))
 
 
 def draw_differences(comparison: Comparison) -> None:

@@ -48,7 +48,9 @@ def parse_losses(texts: List[str]) -> Dict[str, dict]:
             )
         try:
             loss = _literal_dict(value)
-            MODELS.build(dict(loss))
+            built = MODELS.build(dict(loss))
+            if not hasattr(built, 'loss_weight'):
+                raise ValueError(f'{loss["type"]} has no loss_weight')
         # A class may raise anything.
         except Exception as error:
             raise ValueError(

@@ -5,45 +5,15 @@ import inspect
 import io
 import pickle
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence
+from typing import Optional
 
 import numpy as np
-from _checkpoints import replace
-from _stats import Detections, average_precision, draw_people
+from _stats import Detections, OtherPeople, average_precision, draw_people
 from mmengine.config import Config
-from mmengine.evaluator import BaseMetric
 from mmpose.evaluation.metrics import CocoMetric, PCKAccuracy
 from mmpose.registry import DATASETS, METRICS
 from xtcocotools.coco import COCO
 from xtcocotools.cocoeval import COCOeval
-
-
-@METRICS.register_module()
-class KeptMetric(BaseMetric):
-    """A metric that also writes down what it collected of each person.
-
-    Args:
-        metric (dict): Config of the metric.
-        out_file (str): Pickle file, written at each evaluation.
-    """
-
-    def __init__(self, metric: dict, out_file: str) -> None:
-        self.metric: BaseMetric = METRICS.build(metric)
-        super().__init__(self.metric.collect_device, self.metric.prefix)
-        self.metric.results = self.results
-        self.out_file = Path(out_file)
-
-    @BaseMetric.dataset_meta.setter
-    def dataset_meta(self, dataset_meta: dict) -> None:
-        self._dataset_meta = self.metric.dataset_meta = dataset_meta
-
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        self.metric.process(data_batch, data_samples)
-
-    def compute_metrics(self, results: list) -> Dict[str, float]:
-        content = pickle.dumps(results)
-        replace(self.out_file, lambda path: path.write_bytes(content))
-        return self.metric.compute_metrics(results)
 
 
 def keep_people(metric: dict) -> dict:
@@ -80,7 +50,7 @@ def key_of_file(metric: dict) -> Optional[str]:
 
 def score_on_others(
     cfg: Config, metric: dict, path: str, score: str
-) -> Optional[np.ndarray]:
+) -> Optional[OtherPeople]:
     """Score on drawn people, or for COCO's AP on drawn images.
 
     Args:
@@ -90,14 +60,14 @@ def score_on_others(
         score (str): Name of the score.
 
     Returns:
-        np.ndarray: The score on the people as they are, then that of each of
-        :func:`draw_people`; ``None`` if it is not one of the metric's.
+        OtherPeople: ``None`` if the score is not one of the metric's.
     """
     # The names and sigmas of the keypoints need no data.
     dataset = DATASETS.build(dict(cfg.val_dataloader.dataset, lazy_init=True))
     if metric['type'] == 'KeptMetric':
         results = pickle.loads(Path(path).read_bytes())
-        n, metric = len(results), METRICS.build(metric['metric'])
+        n, unit = len(results), 'people'
+        metric = METRICS.build(metric['metric'])
         metric.dataset_meta = dataset.metainfo
         name = score
         if metric.prefix and score.startswith(f'{metric.prefix}/'):
@@ -115,7 +85,7 @@ def score_on_others(
     elif score == f'{metric.get("prefix") or CocoMetric.default_prefix}/AP':
         sigmas = dataset.metainfo['sigmas']
         detections = match(metric, f'{path}.keypoints.json', sigmas)
-        n = len(detections.people)
+        n, unit = len(detections.people), 'images'
 
         def function(times: np.ndarray) -> float:
             return average_precision(detections, times)
@@ -123,7 +93,8 @@ def score_on_others(
     else:
         return None
     everybody = np.ones(n, dtype=int)
-    return np.array([function(x) for x in (everybody, *draw_people(n))])
+    scores = [function(x) for x in (everybody, *draw_people(n))]
+    return OtherPeople(np.array(scores), n, unit)
 
 
 def match(metric: dict, results: str, sigmas: np.ndarray) -> Detections:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Dict, List, Optional
+from typing import IO, Any, Dict, List, Optional, Tuple
 
 from _checkpoints import write_text
 from _mmpose import last_line, move_data
@@ -129,6 +129,22 @@ def read_config(path: str, options: Dict[str, Any]) -> Config:
     except (KeyError, TypeError) as error:
         raise ValueError(f'--cfg-options do not fit {path}: {error}') from None
     return cfg
+
+
+def batch_in_name(config: str) -> Optional[Tuple[int, int]]:
+    """Number of GPUs, and of samples on each, that a config's name says.
+
+    The learning rate belongs to that batch. MMPose's own ``base_batch_size``
+    is 512 in configs of 8xb32, too.
+
+    Args:
+        config (str): Path of the config.
+
+    Returns:
+        tuple[int, int]: ``None`` if the name does not say.
+    """
+    found = re.search(r'[-_](\d+)xb(\d+)', Path(config).stem)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def launch_command(

@@ -125,6 +125,21 @@ def draw_people(n: int) -> np.ndarray:
     return rng.multinomial(n, np.full(n, 1 / n), size=DRAWS)
 
 
+class OtherPeople(NamedTuple):
+    """Scores on test people that are drawn with replacement.
+
+    Attributes:
+        scores (np.ndarray): That on the people as they are, then one for each
+            of :func:`draw_people`.
+        number (int): How many there are.
+        unit (str): Of what, 'people' or 'images'.
+    """
+
+    scores: np.ndarray
+    number: int
+    unit: str
+
+
 class Detections(NamedTuple):
     """How COCO's evaluation matched D detections at T thresholds.
 

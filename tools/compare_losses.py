@@ -4,7 +4,8 @@ Model, data, schedule and seeds are the same; the score is that of the last
 epoch, not of the best one, which would be chosen on the test people. All is
 in --work-dir:
 
-    configs/<loss>.py           what is trained
+    configs/<loss>.py           what is trained, for other tools too
+    configs/<loss>/seed<S>.py   the same with the seed and paths of a training
     <loss>/seed<S>/             a training: MMPose's work folder, train.log
     report.md, report.csv       of all trainings that have ended
     curves.png                  score over epochs
@@ -12,7 +13,8 @@ in --work-dir:
 
 After a crash, the same command goes on from there and ends with the same
 numbers, as far as the operations are deterministic, as on a CPU with the same
-number of threads. More losses and seeds can be added later.
+number of threads. More losses and seeds can be added later: the report is of
+all trainings in the folder.
 
 A loss is one of
 
@@ -27,9 +29,9 @@ logits gets a SigmoidConv2d as final layer.
 import argparse
 import dataclasses
 import inspect
-import io
 import json
 import logging
+import math
 import os
 import re
 import shlex
@@ -49,7 +51,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import _mmpose
 import numpy as np
 import torch
-from _checkpoints import checkpoint_to_resume, replace, rewind, write_text
+from _checkpoints import checkpoint_to_resume, rewind, write_text
 from _comparison import (
     Comparison,
     Result,
@@ -62,6 +64,7 @@ from _people import keep_people, key_of_file, score_on_others
 from _runs import (
     Step,
     StepError,
+    batch_in_name,
     check,
     commit,
     hold,
@@ -73,9 +76,10 @@ from _runs import (
     versions,
     write_json,
 )
+from _stats import OtherPeople
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmpose.registry import MODELS
+from mmpose.registry import METRICS, MODELS
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -137,14 +141,15 @@ def main() -> None:
         if 'configs' in losses:
             raise ValueError('--losses needs another name for configs.')
         shared, score = shared_config(args)
-        runs = make_runs(losses, shared, args)
+        runs = make_runs(losses, shared, args.seeds, args)
         check_data(shared)
-        prepare(losses, shared, runs, args)
+        losses = prepare(losses, shared, runs, args)
+        runs = with_earlier(runs, losses, shared, args)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('Terminated.'))
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     try:
         train_all(runs, score, console, args)
     except KeyboardInterrupt:
@@ -194,8 +199,8 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--score',
-        help="such as coco/AP. Defaults to the config's save_best, or AP or "
-        'PCK as it evaluates.',
+        help='such as coco/AP, of which more is better. Defaults to the '
+        "config's save_best, or AP or PCK as it evaluates.",
     )
     parser.add_argument(
         '--target-score',
@@ -270,7 +275,8 @@ def shared_config(args: argparse.Namespace) -> Tuple[Config, str]:
         OSError: If the config cannot be read.
         ValueError: If it is not one that can be compared.
     """
-    cfg = read_config(args.config, parse_options(args.cfg_options))
+    options = parse_options(args.cfg_options)
+    cfg = read_config(args.config, options)
     for key in ('model', 'train_cfg', 'val_dataloader', 'val_evaluator'):
         if not cfg.get(key):
             raise ValueError(f'The config {args.config} has no {key}.')
@@ -286,6 +292,10 @@ def shared_config(args: argparse.Namespace) -> Tuple[Config, str]:
             f'The config {args.config} must train by epochs, got train_cfg '
             f'{dict(cfg.train_cfg)}.'
         )
+    batch = batch_in_name(args.config)
+    key = 'auto_scale_lr.base_batch_size'
+    if batch and 'auto_scale_lr' in cfg and key not in options:
+        cfg.merge_from_dict({key: math.prod(batch)})
     if args.epochs:
         stretch_schedule(cfg, args.epochs)
     for key in ('val_begin', 'dynamic_intervals'):
@@ -294,19 +304,25 @@ def shared_config(args: argparse.Namespace) -> Tuple[Config, str]:
 
     metrics = cfg.val_evaluator
     metrics = [metrics] if isinstance(metrics, dict) else list(metrics)
-    checkpoint = cfg.default_hooks.checkpoint
+    # What has "loss" in its name is logged as a mean over the last iterations,
+    # which for metrics such as val_loss/MSE would be validations.
+    processor = dict(mean_pattern=r'^[^/]*(loss|time|grad_norm)[^/]*$')
+    cfg.log_processor = {**processor, **(cfg.get('log_processor') or {})}
+
+    hooks = cfg.get('default_hooks') or {}
+    checkpoint = hooks.get('checkpoint') or dict(type='CheckpointHook')
     score = find_score(checkpoint, metrics, args)
     # Of the last two, one is complete, with its validation.
     checkpoint.update(interval=1, by_epoch=True, max_keep_ckpts=2)
     for key in ('save_best', 'rule'):
         checkpoint.pop(key, None)
+    cfg.default_hooks = dict(hooks, checkpoint=checkpoint)
 
-    cfg.val_evaluator = [keep_people(metric) for metric in metrics]
+    cfg.val_evaluator = metrics
     cfg.model.setdefault('test_cfg', {})
     cfg.model.test_cfg.output_heatmaps = True
     custom = cfg.get('custom_imports') or {}
-    # Found beside tools/train.py.
-    imports = [*custom.get('imports', []), 'mmpose_lossplus', '_people']
+    imports = [*custom.get('imports', []), 'mmpose_lossplus']
     cfg.custom_imports = dict(
         imports=list(dict.fromkeys(imports)), allow_failed_imports=False
     )
@@ -318,15 +334,16 @@ def find_score(
 ) -> str:
     """Name of the score, of which more is better."""
     best = checkpoint.get('save_best')
-    if args.score:
-        return args.score
-    if isinstance(best, str) and best != 'auto':
-        if checkpoint.get('rule') == 'less':
-            raise ValueError(
-                f'The config {args.config} looks for the smallest {best}: '
-                'give a --score of which more is better.'
-            )
-        return best
+    if not isinstance(best, str) or best == 'auto':
+        best = None
+    score = args.score or best
+    if score and score == best and checkpoint.get('rule') == 'less':
+        raise ValueError(
+            f'The config {args.config} looks for the smallest {best}: '
+            'give a --score of which more is better.'
+        )
+    if score:
+        return score
     for metric in metrics:
         if metric['type'] in SCORES:
             return SCORES[metric['type']]
@@ -348,7 +365,10 @@ def stretch_schedule(cfg: Config, epochs: int) -> None:
     """
     ratio = epochs / cfg.train_cfg.max_epochs
     cfg.train_cfg.max_epochs = epochs
-    for scheduler in cfg.get('param_scheduler') or ():
+    schedulers = cfg.get('param_scheduler') or ()
+    if isinstance(schedulers, dict):
+        schedulers = [schedulers]
+    for scheduler in schedulers:
         if not scheduler.get('by_epoch', True):
             continue
         for key in ('begin', 'end', 'T_max', 'total_iters', 'step_size'):
@@ -423,41 +443,91 @@ def set_loss(cfg: Config, loss: dict) -> None:
         }
 
 
-def make_runs(
-    losses: Dict[str, dict], shared: Config, args: argparse.Namespace
-) -> List[Run]:
-    """All trainings, one seed after the other.
+def loss_configs(losses: Dict[str, dict], shared: Config) -> Dict[str, Config]:
+    """What is trained with each loss, whatever the seed.
 
     Raises:
         ValueError: If a loss does not fit the model.
     """
-    named = re.search(r'[-_](\d+)xb\d+', Path(args.config).stem)
-    gpus = args.gpus or (int(named[1]) if named else 1)
-    if args.launcher == 'none':
-        gpus = 1
     cfgs = {}
     for name, loss in losses.items():
         cfg = cfgs[name] = deepcopy(shared)
         set_loss(cfg, loss)
-        cfg.val_evaluator = [*cfg.val_evaluator, *diagnostic_metrics(cfg)]
+        # MMEngine allows each of them once: not the config's own too.
+        metrics = diagnostic_metrics(cfg)
+        types = {METRICS.get(metric['type']) for metric in metrics}
+        own = [
+            keep_people(metric)
+            for metric in cfg.val_evaluator
+            if METRICS.get(metric['type']) not in types
+        ]
+        cfg.val_evaluator = [*own, *metrics]
+    return cfgs
+
+
+def make_runs(
+    losses: Dict[str, dict],
+    shared: Config,
+    seeds: List[int],
+    args: argparse.Namespace,
+) -> List[Run]:
+    """All trainings, one loss after the other.
+
+    Raises:
+        ValueError: If a loss does not fit the model.
+    """
+    gpus = args.gpus or (batch_in_name(args.config) or [1])[0]
+    if args.launcher == 'none':
+        gpus = 1
     runs = []
-    for seed in dict.fromkeys(args.seeds):
-        for name, cfg in cfgs.items():
+    for name, plain in loss_configs(losses, shared).items():
+        for seed in dict.fromkeys(seeds):
             folder = args.work_dir / name / f'seed{seed}'
-            config = args.work_dir / 'configs' / f'{name}.py'
-            options = [f'randomness.seed={seed}']
+            config = args.work_dir / 'configs' / name / f'seed{seed}.py'
+            cfg = deepcopy(plain)
+            # Not by --cfg-options, which would take paths apart.
+            cfg.merge_from_dict({'randomness.seed': seed})
             people = []
-            for i, metric in enumerate(shared.val_evaluator):
+            for i, metric in enumerate(cfg.val_evaluator):
                 key = key_of_file(metric)
                 if key:
-                    path = folder / f'people{i}'
-                    options += [f'val_evaluator.{i}.{key}={path}']
-                    people += [(metric, str(path))]
-            step = Step(
-                TOOLS / 'train.py', folder, str(config), cfg, options, gpus
-            )
+                    metric[key] = str(folder / f'people{i}')
+                    people += [(metric, metric[key])]
+            step = Step(TOOLS / 'train.py', folder, str(config), cfg, [], gpus)
             runs += [Run(name, seed, step, people)]
     return runs
+
+
+def with_earlier(
+    runs: List[Run],
+    losses: Dict[str, dict],
+    shared: Config,
+    args: argparse.Namespace,
+) -> List[Run]:
+    """Trainings that are asked for, and others that have ended.
+
+    Args:
+        runs (list[Run]): Those that are asked for.
+        losses (dict[str, dict]): All losses of the folder.
+        shared (Config): What all have in common.
+        args (argparse.Namespace): The command line.
+
+    Returns:
+        list[Run]: In the order of losses and seeds.
+    """
+    asked = {(run.loss, run.seed) for run in runs}
+    found = [
+        int(path.name[len('seed') :])
+        for name in losses
+        for path in (args.work_dir / name).glob('seed*')
+        if path.name[len('seed') :].isdecimal()
+    ]
+    seeds = sorted({*args.seeds, *found})
+    return [
+        run
+        for run in make_runs(losses, shared, seeds, args)
+        if (run.loss, run.seed) in asked or run.step.ended_well
+    ]
 
 
 def check_data(cfg: Config) -> None:
@@ -473,8 +543,11 @@ def prepare(
     shared: Config,
     runs: List[Run],
     args: argparse.Namespace,
-) -> None:
+) -> Dict[str, dict]:
     """Write the configs, beside what is in the folder of the same settings.
+
+    Returns:
+        dict[str, dict]: All losses of the folder, those of earlier first.
 
     Raises:
         ValueError: If there are trainings of other settings.
@@ -508,10 +581,11 @@ def prepare(
         new['losses'] = known
     (args.work_dir / 'configs').mkdir(parents=True, exist_ok=True)
     write_json(path, new)
-    for run in {run.loss: run for run in runs}.values():
-        config = Path(run.step.config)
+    for name, cfg in loss_configs(losses, shared).items():
+        config = args.work_dir / 'configs' / f'{name}.py'
         if not config.exists():
-            write_text(config, run.step.cfg.pretty_text)
+            write_text(config, cfg.pretty_text)
+    return {**new['losses'], **losses}
 
 
 def flat(value: Any, key: str = '') -> Iterator[Tuple[str, Any]]:
@@ -538,7 +612,13 @@ def train_all(
         if run.step.ended_well:
             complete(run, score)
     todo = [run for run in runs if not (run.result or run.problem)]
+    todo.sort(key=lambda run: args.seeds.index(run.seed))  # all losses first
     view = View(runs, score)
+    if todo and not console.is_terminal:
+        names = ', '.join(map(str, todo))
+        logs = args.work_dir / '<loss>' / 'seed<S>' / 'train.log'
+        line = f'{len(todo)} trainings to do, with logs in {logs}: {names}'
+        console.print(line, soft_wrap=True)
     running: Dict[int, Tuple[Run, subprocess.Popen]] = {}
     with ExitStack() as stack:
         for run in todo:
@@ -578,11 +658,14 @@ def begin(run: Run, slot: int, args: argparse.Namespace) -> subprocess.Popen:
     step = run.step
     checkpoint = checkpoint_to_resume(step.folder)
     rewind(step.folder, checkpoint)
-    for path in step.folder.glob('resampled_*.npy'):
+    for path in step.folder.glob('resampled_*.json'):
         path.unlink()
     write_json(
         step.folder / 'train.json', dict(commit=commit(), versions=versions())
     )
+    config = Path(step.config)
+    config.parent.mkdir(parents=True, exist_ok=True)
+    write_text(config, step.cfg.pretty_text)
     command = train_command(step, args, checkpoint is not None)
     return start(step, command, environment(slot, args.jobs))
 
@@ -602,46 +685,51 @@ def environment(slot: int, jobs: int) -> Dict[str, str]:
 
 
 def complete(run: Run, score: str) -> None:
-    """Read what a training that has ended well left."""
+    """Read what a training that has ended well left.
+
+    Ends the script if there is no such score: another training would not have
+    it either.
+    """
     try:
         result = read_result(run.loss, run.seed, run.step.folder)
     except ValueError as error:
         run.problem = str(error)
         return
-    if score not in result.final:
-        run.problem = f'no score {score}, but {", ".join(result.final)}.'
+    value = result.final.get(score)
+    if value is None:
+        sys.exit(
+            f'{run} has no score {score}: give another --score, of '
+            f'{", ".join(result.final)}.'
+        )
+    if not math.isfinite(value):
+        run.problem = f'the score is {value}'
         return
-    others = other_people(run, score, result.final[score])
+    others = other_people(run, score, value)
     run.result = dataclasses.replace(result, others=others)
 
 
 def other_people(
     run: Run, score: str, expected: float
-) -> Optional[np.ndarray]:
+) -> Optional[OtherPeople]:
     """Scores on drawn people, kept because they can take minutes."""
     name = re.sub(r'\W+', '_', score)
-    kept = run.step.folder / f'resampled_{name}.npy'
+    kept = run.step.folder / f'resampled_{name}.json'
     if kept.exists():
-        return np.load(kept)
+        content = json.loads(kept.read_text())
+        return OtherPeople(np.array(content.pop('scores')), **content)
     # MMPose tells each time that it computes, and where its own files are.
     logging.disable(logging.WARNING)
     warnings.filterwarnings('ignore', message='The metainfo config file')
     try:
         for metric, path in run.people:
             others = score_on_others(run.step.cfg, metric, path, score)
-            if others is not None and np.isclose(others[0], expected):
-                save_array(kept, others)
+            if others is not None and np.isclose(others.scores[0], expected):
+                content = dict(others._asdict(), scores=others.scores.tolist())
+                write_json(kept, content)
                 return others
     finally:
         logging.disable(logging.NOTSET)
     return None
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Write a .npy file as a whole or not at all."""
-    content = io.BytesIO()
-    np.save(content, array)
-    replace(path, lambda partial: partial.write_bytes(content.getvalue()))
 
 
 def compare(
@@ -649,20 +737,11 @@ def compare(
 ) -> Optional[Comparison]:
     """Compare the trainings that have ended, in the order of the losses."""
     names = list(dict.fromkeys(run.loss for run in runs))
-    results = [
-        run.result for name in names for run in runs if run.loss == name
-    ]
-    results = [result for result in results if result is not None]
+    results = [run.result for run in runs if run.result is not None]
     if not results:
         return None
-    coco = any(metric['type'] == 'CocoMetric' for metric, _ in runs[0].people)
-    return Comparison(
-        results,
-        score,
-        'mse' if 'mse' in names else names[0],
-        args.target_score,
-        'images' if coco else 'people',
-    )
+    baseline = 'mse' if 'mse' in names else names[0]
+    return Comparison(results, score, baseline, args.target_score, names)
 
 
 def report(
@@ -672,17 +751,31 @@ def report(
     command = shlex.join(['python', 'tools/compare_losses.py', *sys.argv[1:]])
     notes = [json.loads(p.read_text()) for p in _notes(runs)]
     shared = runs[0].step.cfg
+    heads = {run.loss: run.step.cfg.model.head for run in runs}
+    layers = {
+        loss: json.dumps(head.final_layer)
+        if head.get('final_layer')
+        else 'plain'
+        for loss, head in heads.items()
+    }
+    test_set = ''
+    for run in runs:
+        if run.result and run.result.others:
+            test_set = f', {run.result.others.number} {run.result.others.unit}'
     details = [
         f'Command: `{command}`',
         f'{shared.train_cfg.max_epochs} epochs, batches of '
         f'{shared.train_dataloader.batch_size} in {runs[0].step.gpus} '
         'processes; tested on '
-        f'`{shared.val_dataloader.dataset.get("ann_file")}`',
-        *(
-            f'{run.loss}: `{json.dumps(run.step.cfg.model.head.loss)}`'
-            for run in {run.loss: run for run in runs}.values()
-        ),
+        f'`{shared.val_dataloader.dataset.get("ann_file")}`{test_set}',
+        *(f'{k}: `{json.dumps(head.loss)}`' for k, head in heads.items()),
     ]
+    if len(set(layers.values())) > 1:
+        listed = ', '.join(f'{k} `{layer}`' for k, layer in layers.items())
+        details += [
+            'Final layers differ, which alone changes the first epochs: '
+            + listed
+        ]
     for note in {json.dumps(x): x for x in notes}.values():
         words = ', '.join(f'{k} {v}' for k, v in note['versions'].items())
         details += [f'Versions: {words}, commit {note["commit"]}']
@@ -720,7 +813,7 @@ class View:
 
     def __call__(self) -> Group:
         """A table of losses and seeds, a bar and the time that remains."""
-        seeds = list(dict.fromkeys(run.seed for run in self.runs))
+        seeds = sorted({run.seed for run in self.runs})
         table = Table(title=self.score)
         for column in ('loss', *(f'seed {seed}' for seed in seeds)):
             table.add_column(column, justify='right')
@@ -728,7 +821,7 @@ class View:
         for run in self.runs:
             cells.setdefault(run.loss, {})[run.seed] = self.cell(run)
         for loss, row in cells.items():
-            table.add_row(loss, *row.values())
+            table.add_row(loss, *(row.get(seed, '') for seed in seeds))
         bar = ProgressBar(len(self.runs), self.done(), width=60)
         return Group(table, bar, self.remaining())
 

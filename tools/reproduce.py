@@ -25,7 +25,6 @@ are no locks on Windows.) Several machines: --launcher slurm.
 import argparse
 import difflib
 import json
-import re
 import shlex
 import shutil
 import signal
@@ -43,6 +42,7 @@ from _checkpoints import checkpoint_to_resume, checkpoint_to_test, rewind
 from _runs import (
     Step,
     StepError,
+    batch_in_name,
     check,
     commit,
     config_hash,  # noqa: F401
@@ -230,10 +230,7 @@ def make_jobs(
         config, cfg = read(row.config)
         test_config, test_cfg = read(row.test or row.config)
         stem = Path(config).stem
-        named = re.search(r'[-_](\d+)xb(\d+)', stem)
-        gpus, batch = map(int, named.groups())
-        # The rate belongs to the batch that the name says. MMPose's own
-        # base_batch_size is 512 in configs of 8xb32, too.
+        gpus, batch = batch_in_name(config)
         scale = f'auto_scale_lr.base_batch_size={gpus * batch}'
         gpus = 1 if args.launcher == 'none' else args.gpus or gpus
         for seed in dict.fromkeys(args.seeds):

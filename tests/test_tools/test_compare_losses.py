@@ -19,18 +19,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.logging import MessageHub
+from mmengine.registry import LOG_PROCESSORS
 from mmpose.evaluation.metrics import CocoMetric
 from mmpose.registry import DATASETS, MODELS
 from torch import nn
 
-from mmpose_lossplus import SigmoidConv2d
+from mmpose_lossplus import KeptMetric, SigmoidConv2d
 
 from ..conftest import ROOT, load_tool
 from ..test_configs import CONFIGS
 from .test_checkpoints import save_checkpoint
 
 tool = load_tool('compare_losses.py')
-# Not loaded again, which would register a metric again.
 comparison, loss_names, people, stats = (
     sys.modules[name]
     for name in ('_comparison', '_losses', '_people', '_stats')
@@ -260,7 +261,8 @@ def test_coco_on_drawn_images(coco_results):
     metric, path, dataset, expected = coco_results
     cfg = Config(dict(val_dataloader=dict(dataset=dict(type='CocoDataset'))))
     assert people.key_of_file(people.keep_people(metric)) == 'outfile_prefix'
-    found = people.score_on_others(cfg, metric, path, 'coco/AP')
+    found, *what = people.score_on_others(cfg, metric, path, 'coco/AP')
+    assert what == [4, 'images']
     assert found.shape == (1 + stats.DRAWS,)
     assert found[0] == pytest.approx(expected['coco/AP'], abs=1e-12)
     # Not all images are equally hard.
@@ -274,7 +276,7 @@ def test_pck_on_drawn_people(tmp_path, prefix):
     metric = dict(type='PCKAccuracy', thr=0.5, prefix=prefix)
     kept = people.keep_people(metric)
     path = tmp_path / 'people0'
-    evaluator = people.KeptMetric(kept['metric'], str(path))
+    evaluator = KeptMetric(kept['metric'], str(path))
     evaluator.dataset_meta = {}
     truth = np.array([[[0.0, 0], [5, 5]]])
     for shift in (0, 1, 8):
@@ -296,7 +298,8 @@ def test_pck_on_drawn_people(tmp_path, prefix):
     assert evaluator.results == []
     assert people.key_of_file(kept) == 'out_file'
     cfg = Config(dict(val_dataloader=dict(dataset=dict(type='CocoDataset'))))
-    found = people.score_on_others(cfg, kept, str(path), name)
+    found, *what = people.score_on_others(cfg, kept, str(path), name)
+    assert what == [3, 'people']
     times = np.r_[[[1, 1, 1]], stats.draw_people(3)]
     assert found == pytest.approx(times[:, :2].sum(axis=1) / 3)
     assert people.score_on_others(cfg, kept, str(path), 'coco/AP') is None
@@ -458,7 +461,9 @@ def test_what_cannot_be_answered():
 def test_what_is_resampled_is_said():
     seeds = compared(mse=[[0.5], [0.4]], other=[[0.9], [0.8]])
     assert 'over seeds ALONE' in ' '.join(seeds.method())
-    others = np.full(1001, 0.5)
+    others = stats.OtherPeople(np.full(1001, 0.5), 9, 'images')
+    alone = 'drawn as if independent'
+    assert alone not in ' '.join(seeds.method())
 
     def on_people(seeds):
         return comparison.Comparison(
@@ -467,11 +472,12 @@ def test_what_is_resampled_is_said():
                 for loss in ('mse', 'other')
                 for seed in seeds
             ],
-            *('AP', 'mse', None, 'images'),
+            *('AP', 'mse'),
         )
 
     text = ' '.join(on_people([0, 1]).method())
     assert 'over seeds and the test images, which are the same' in text
+    assert f'Each of the test images is {alone}' in text
     assert 'over the test images ALONE' in ' '.join(on_people([0]).method())
 
 
@@ -480,7 +486,10 @@ def test_people_of_the_two_losses_are_the_same():
     drawn = np.r_[0.5, np.random.default_rng(0).random(1000)]
     table = comparison.Comparison(
         [
-            result(loss, seed, 0.5 + plus, others=drawn + plus)
+            result(
+                *(loss, seed, 0.5 + plus),
+                others=stats.OtherPeople(drawn + plus, 9, 'people'),
+            )
             for loss, plus in dict(mse=0, other=0.01).items()
             for seed in (0, 1)
         ],
@@ -532,6 +541,109 @@ def test_no_two_losses_look_alike():
     looks = [tuple(x.values()) for x in comparison.look(table).values()]
     assert len(set(looks)) == 21
     assert comparison.look(table)['mse']['color'] == '#000000'
+
+
+def test_what_could_have_been_missed():
+    """The highest difference that an interval holds, not half its width."""
+    table = compared(
+        mse=[[0.5], [0.5]], worse=[[0.4], [0.5]], same=[[0.5], [0.51]]
+    )
+    high = max(s.difference.high for s in list(table.losses.values())[1:])
+    assert high == table.losses['worse'].difference.high
+    half = stats.widening(2) * 0.05
+    assert high == pytest.approx(half - 0.05)
+    assert f'where one by {high:.4f} could' in table.answer()
+
+
+def test_losses_with_fewer_seeds():
+    """Two of three seeds for b, one for c, none for d: all is said."""
+    results = [
+        result(loss, seed, 0.5 + plus + seed / 100)
+        for loss, plus, seeds in (
+            ('mse', 0, [0, 1, 2]),
+            ('a', 0.1, [0, 1, 2]),
+            ('b', 0, [0, 2]),
+            ('c', 0, [1]),
+        )
+        for seed in seeds
+    ]
+    table = comparison.Comparison(
+        results, 'AP', 'mse', asked=['mse', 'a', 'b', 'c', 'd']
+    )
+    text = '\n'.join(table.method())
+    assert 'which are not all: 0, 2 of b; 1 of c.' in text
+    assert re.search('a: The interval .* seeds ALONE.* of 3 numbers', text)
+    assert re.search('b: The interval .* seeds ALONE.* of 2 numbers', text)
+    assert 'c: One seed and no scores by person: there is no' in text
+    assert '2 intervals' in text
+    answer = table.answer()
+    assert answer.startswith('Take a for this data')
+    assert answer.endswith(
+        '; not compared, with fewer than two common seeds: c, d.'
+    )
+    assert (
+        'not compared'
+        not in compared(mse=[[0.5], [0.4]], a=[[0.5], [0.4]]).answer()
+    )
+    common = compared(mse=[[0.5], [0.4]], a=[[0.5], [0.4]]).method()
+    assert 'Differences are paired by seed.' in common
+
+
+def test_worse_losses_with_fewer_seeds():
+    results = [
+        result(loss, seed, score + seed / 1000)
+        for loss, score, seeds in (
+            ('mse', 0.5, [0, 1]),
+            ('bad', 0.1, [0, 1]),
+            ('few', 0.9, [1]),
+        )
+        for seed in seeds
+    ]
+    answer = comparison.Comparison(results, 'AP', 'mse').answer()
+    assert answer.count('lower, bad') == 1
+    assert answer.count('bad') == 1
+    assert answer.endswith('with fewer than two common seeds: few.')
+
+
+@pytest.mark.parametrize('baseline', [[], [[math.nan]]])
+def test_without_a_baseline(tmp_path, baseline):
+    table = compared(mse=baseline, other=[[0.5], [0.6]])
+    assert table.best == 0.6
+    if baseline:
+        return
+    for line in (*table.header(), *table.method()):
+        assert 'nan' not in line
+    assert len(table.rows()[0]) == len(table.header()) == 5
+    for path in comparison.write_report(
+        comparison.Comparison(
+            [result('other', 0, 0.5, folder=tmp_path)], 'AP', 'mse'
+        ),
+        *(tmp_path, 'A title', []),
+    )[:2]:
+        assert 'epochs to' not in path.read_text()
+
+
+def drawn_with(monkeypatch, draw, table):
+    """The axes of a plot."""
+    monkeypatch.setattr(comparison.plt, 'close', lambda: None)
+    with comparison.plt.rc_context(comparison.STYLE):
+        draw(table)
+        return comparison.plt.gca()
+
+
+def test_legend_is_one_of_old_matplotlib(monkeypatch):
+    """Beside the axes, without 'outside', which came with 3.7."""
+    table = compared(mse=[[0.5, 0.6], [0.4, 0.5]], amse=[[0.5, 0.6]])
+    axes = drawn_with(monkeypatch, comparison.draw_curves, table)
+    assert not axes.figure.legends
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == ['mse', 'amse']
+    assert axes.get_title().endswith('over 1 to 2 seeds')
+    axes.figure.canvas.draw()
+    legend = axes.get_legend().get_window_extent()
+    assert legend.x0 >= axes.get_window_extent().x1
+    assert legend.x1 <= axes.figure.bbox.x1
+    comparison.plt.clf()
 
 
 # Losses in configs
@@ -650,10 +762,10 @@ def test_every_config_takes_every_loss_it_can(config):
     assert score in ('coco/AP', 'PCK', 'lsp/PCK')
     if '_cpm_' in config.stem:  # its backbone predicts
         with pytest.raises(ValueError, match='no final layer'):
-            tool.make_runs(losses, cfg, arguments(config))
+            tool.make_runs(losses, cfg, [0], arguments(config))
         for name in ('anchor', 'bce', 'focal'):
             del losses[name]
-    runs = tool.make_runs(losses, cfg, arguments(config))
+    runs = tool.make_runs(losses, cfg, [0], arguments(config))
     assert [run.loss for run in runs] == list(losses)
     for run in runs:
         head = MODELS.build(run.step.cfg.model.head)
@@ -669,8 +781,9 @@ def test_every_config_takes_every_loss_it_can(config):
             'SideSwaps',
             'KeypointErrors',
         ]
-        (people,) = run.people
-        assert f'={people[1]}' in run.step.options[1]
+        ((metric, path),) = run.people
+        assert path in run.step.cfg.val_evaluator[0].values()
+        assert metric is run.step.cfg.val_evaluator[0]
 
 
 def test_what_all_trainings_share():
@@ -687,6 +800,109 @@ def test_what_all_trainings_share():
     assert warm_up.end == 50  # iterations
     assert cosine.T_max == 15
     assert 'mmpose_lossplus' in cfg.custom_imports.imports
+
+
+def test_own_diagnostics_are_replaced():
+    cfg, _ = tool.shared_config(arguments(DEMO))
+    own = [
+        dict(type='SideSwaps', norm_item='head'),
+        dict(type='PCKAccuracy'),
+        dict(type='mmpose.KeypointErrors'),
+    ]
+    cfg.val_evaluator = own
+    losses = dict(mse=loss_names.LOSSES['mse'])
+    (run,) = tool.make_runs(losses, cfg, [3], arguments(DEMO))
+    types = [metric['type'] for metric in run.step.cfg.val_evaluator]
+    assert types[0] == 'KeptMetric'
+    assert len(types) == len(set(types)) == 7
+    assert run.step.cfg.val_evaluator[0].out_file == 'w/mse/seed3/people0'
+    assert run.people[0][1] == 'w/mse/seed3/people0'
+    assert run.step.cfg.randomness.seed == 3
+    assert run.step.options == []
+
+
+def test_metrics_named_after_a_loss_are_logged_as_they_are():
+    """MMEngine logs a mean over epochs of them, unlike after a restart."""
+    cfg, _ = tool.shared_config(arguments(DEMO))
+    processor = LOG_PROCESSORS.build(cfg.log_processor)
+    assert processor.window_size == 50
+    hub = MessageHub.get_instance('any')
+    runner = Namespace(message_hub=hub)
+    names = ('train/loss', 'train/loss_kpt', 'val/val_loss/MSE', 'val/PCK')
+    for name in names:
+        for value in (1.0, 4.0):
+            hub.update_scalar(name, value)
+    tags = {
+        mode: processor._collect_scalars([], runner, mode)
+        for mode in ('train', 'val')
+    }
+    assert tags['train'] == dict(loss=2.5, loss_kpt=2.5)
+    assert tags['val'] == {'val_loss/MSE': 4, 'PCK': 4}
+
+
+def changed(tmp_path, text, name='any_1xb16.py'):
+    config = tmp_path / name
+    config.write_text(f'_base_ = {str(DEMO)!r}\n{text}\n')
+    return config
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'default_hooks = dict(_delete_=True)',
+        'default_hooks = dict(checkpoint=None)',
+        'default_hooks = None',
+    ],
+)
+def test_config_without_a_checkpoint_hook(tmp_path, text):
+    cfg, _ = tool.shared_config(arguments(changed(tmp_path, text)))
+    assert cfg.default_hooks.checkpoint == dict(
+        type='CheckpointHook', interval=1, by_epoch=True, max_keep_ckpts=2
+    )
+
+
+def test_single_scheduler_is_stretched(tmp_path):
+    scheduler = "type='MultiStepLR', milestones=[20, 40]"
+    config = changed(
+        tmp_path, f'param_scheduler = dict(_delete_=True, {scheduler})'
+    )
+    cfg, _ = tool.shared_config(arguments(config, epochs=30))
+    assert cfg.param_scheduler.milestones == [10, 20]
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'size'),
+    [
+        ('any_8xb32.py', [], 256),
+        ('any_8xb32.py', ['auto_scale_lr.base_batch_size=7'], 7),
+        ('any.py', [], 512),
+    ],
+)
+def test_batch_that_the_rate_is_for(tmp_path, name, options, size):
+    text = 'auto_scale_lr = dict(base_batch_size=512)'
+    config = changed(tmp_path, text, name)
+    cfg, _ = tool.shared_config(arguments(config, cfg_options=options))
+    assert cfg.auto_scale_lr.base_batch_size == size
+
+
+def test_no_rate_to_scale(tmp_path):
+    cfg = Config.fromfile(DEMO)
+    cfg.pop('auto_scale_lr')
+    config = tmp_path / 'any_8xb32.py'
+    cfg.dump(config)
+    cfg, _ = tool.shared_config(arguments(config))
+    assert 'auto_scale_lr' not in cfg
+
+
+def test_score_of_which_less_is_better(tmp_path):
+    text = (
+        "default_hooks = dict(checkpoint=dict(save_best='EPE', rule='less'))"
+    )
+    config = changed(tmp_path, text)
+    with pytest.raises(ValueError, match='looks for the smallest EPE'):
+        tool.shared_config(arguments(config, score='EPE'))
+    _, score = tool.shared_config(arguments(config, score='coco/AP'))
+    assert score == 'coco/AP'
 
 
 def test_stretched_steps():
@@ -735,14 +951,16 @@ parser.add_argument('--auto-scale-lr', action='store_true')
 parser.add_argument('--cfg-options', nargs='+', default=[])
 args = parser.parse_args()
 here = pathlib.Path(__file__).parent
-loss = args.config.stem
+loss = args.config.parent.name
 seed = int(args.work_dir.name[len('seed'):])
 with open(here / 'calls', 'a') as file:
     print(loss, seed, 'resumed' if args.resume else 'new', file=file)
 if (here / 'bad').exists() and loss == (here / 'bad').read_text():
     sys.exit('The disk is full.')
-assert f'randomness.seed={seed}' in args.cfg_options
-assert args.config.exists()
+assert not args.cfg_options
+config = args.config.read_text()
+assert f'randomness = dict(seed={seed})' in config
+assert repr(str(args.work_dir / 'people0')) in config
 die = here / f'die_{loss}_{seed}'
 first = 3 if args.resume else 1
 stamp = f'2024010{first}_000000'
@@ -758,6 +976,8 @@ with log.open('w') as file:
             print('{"coco/AP": 0.', file=file, end='')
             sys.exit('Killed.')
         score = 0.1 * epoch + 0.01 * len(loss) + 0.001 * seed
+        if (here / f'nan_{loss}').exists() and epoch == 4:
+            score = float('nan')
         print(json.dumps({'coco/AP': score, 'step': epoch}), file=file)
 print('Epoch(train)  [4][16/16]  lr: 0.1')
 print('train.py has finished.')
@@ -811,6 +1031,10 @@ def test_trainings_are_not_redone(compare, project, capsys):
     ]
     output = capsys.readouterr().out
     assert 'amse seed 1: coco/AP 0.441 (100% of 4 trainings' in output
+    logs = project / 'work/<loss>/seed<S>/train.log'
+    assert output.startswith(
+        f'4 trainings to do, with logs in {logs}: mse seed 0, amse seed 0, '
+    )
     assert 'Losses compared' in output
     report = project / 'work/report.md'
     text = report.read_text()
@@ -825,6 +1049,89 @@ def test_trainings_are_not_redone(compare, project, capsys):
     assert table_of(report) == table
     assert compare(*args, '1', '2', '0', '2') == ['mse 2 new', 'amse 2 new']
     assert compare('--losses', 'rmse', '--seeds', '0') == ['rmse 0 new']
+
+
+def parts_of(report):
+    """What a report says, apart from the command and from where it is."""
+    text = report.read_text().replace(str(report.parent), '')
+    return re.sub('- Command: .*', '', text)
+
+
+def test_more_losses_and_seeds_later(compare, project):
+    """The report is that of all of them, whatever came last."""
+    whole = project / 'whole'
+    args = ('--losses', 'mse', 'anchor', 'amse', '--seeds')
+    compare(*args, '0', '1', work='whole')
+    work = project / 'work'
+    compare('--losses', 'mse', 'anchor', '--seeds', '0')
+    assert compare('--losses', 'amse', '--seeds', '0') == ['amse 0 new']
+    assert '| mse | 0 |' in (work / 'report.md').read_text()
+    compare(*args[:-1], '--seeds', '1')
+    for name in ('report.md', 'report.csv'):
+        assert parts_of(work / name) == parts_of(whole / name)
+    # One that has not ended, and is not asked for, is no part of it.
+    (project / 'tools/bad').write_text('rmse')
+    with pytest.raises(SystemExit, match='rmse seed 0'):
+        compare('--losses', 'rmse', '--seeds', '0')
+    assert 'rmse' in (work / 'report.md').read_text()
+    assert compare('--losses', 'mse', '--seeds', '1') == []
+    assert parts_of(work / 'report.md') == parts_of(whole / 'report.md')
+
+
+def test_any_name_of_a_folder(compare, project):
+    """With what --cfg-options would take for a list, and rich for a tag."""
+    name = "a, [b] (c d)' {e}"
+    args = ('--losses', 'mse', '--seeds', '0')
+    assert compare(*args, work=name) == ['mse 0 new']
+    work = project / name
+    cfg = Config.fromfile(work / 'configs/mse/seed0.py')
+    people = work / 'mse/seed0/people0'
+    assert cfg.val_evaluator[0].outfile_prefix == str(people)
+    assert cfg.randomness.seed == 0
+    assert (work / 'report.md').exists()
+
+
+def test_written_config_is_for_other_tools(compare, project):
+    compare('--losses', 'anchor', '--seeds', '5')
+    cfg = Config.fromfile(project / 'work/configs/anchor.py')
+    assert cfg.custom_imports.imports == ['mmpose_lossplus']
+    assert cfg.model.head.loss.type == 'AnchorLoss'
+    assert str(project / 'work') not in cfg.pretty_text
+    assert cfg.randomness.get('seed') != 5
+
+
+def test_final_layers_that_differ_are_named(compare, project):
+    report = project / 'work/report.md'
+    compare('--losses', 'mse', 'amse', '--seeds', '0')
+    assert 'Final layers' not in report.read_text()
+    compare('--losses', 'anchor', '--seeds', '0')
+    (line,) = re.findall('- Final layers differ.*', report.read_text())
+    assert 'mse `plain`, amse `plain`, anchor `{' in line
+    assert '"type": "SigmoidConv2d", "prior_prob": 0.01}' in line
+
+
+def test_number_of_test_people(compare, project, monkeypatch):
+    """Kept, not computed again, and by what gave the score."""
+    drawn = stats.OtherPeople(np.full(1001, 0.43), 123, 'people')
+    monkeypatch.setattr(tool, 'score_on_others', lambda *_: drawn)
+    for _ in range(2):
+        compare('--losses', 'mse', '--seeds', '0')
+        text = (project / 'work/report.md').read_text()
+        assert 'person_keypoints_val2017.json`, 123 people' in text
+        monkeypatch.setattr(tool, 'score_on_others', lambda *_: None)
+
+
+def test_a_score_that_is_nan(compare, project):
+    (project / 'tools/nan_mse').touch()
+    args = ('--losses', 'mse', 'amse', '--seeds', '0')
+    for calls in (['mse 0 new', 'amse 0 new'], []):
+        (project / 'tools/calls').write_text('')
+        with pytest.raises(SystemExit, match='mse seed 0: the score is nan'):
+            compare(*args)
+        assert (project / 'tools/calls').read_text().splitlines() == calls
+    table = table_of(project / 'work/report.md')
+    assert 'nan' not in table
+    assert '| amse | 0 | 0.4400 |' in table
 
 
 def test_side_by_side_gives_the_same(compare, project):
@@ -861,9 +1168,14 @@ def test_a_failure_does_not_stop_the_others(compare, project, capsys):
 
 
 def test_another_score_later(compare, project):
+    args = ('--losses', 'mse', 'amse', '--seeds', '0', '1')
+    message = 'mse seed 0 has no score AR: .* of coco/AP.$'
+    for calls in (['mse 0 new'], []):
+        with pytest.raises(SystemExit, match=message) as stop:
+            compare(*args, '--score', 'AR')
+        assert '\n' not in stop.value.code
+        assert (project / 'tools/calls').read_text().splitlines() == calls
     args = ('--losses', 'mse', '--seeds', '0')
-    with pytest.raises(SystemExit, match='no score AR, but coco/AP'):
-        compare(*args, '--score', 'AR')
     assert compare(*args) == []
     assert compare(*args, '--target-score', '0.2') == []
     text = (project / 'work/report.md').read_text()
@@ -950,6 +1262,10 @@ def test_ending_it_ends_the_trainings(compare, project, how):
         (['--losses', 'a=dict(type='], 'is no config of a loss'),
         (['--losses', 'a=dict(type="Nothing")'], 'Nothing'),
         (
+            ['--losses', 'a=dict(type="ResNet", depth=18)'],
+            'is no config of a loss: ResNet has no loss_weight.$',
+        ),
+        (
             ['--losses', 'a=dict(type="AnchorLoss", gamma=-1)'],
             'gamma must be non-negative and finite, got -1',
         ),
@@ -1032,7 +1348,7 @@ def test_killed_and_started_again(tmp_path, coco_data):
             start_new_session=True,
         )
 
-    whole, work = tmp_path / 'whole', tmp_path / 'work'
+    whole, work = tmp_path / 'whole', tmp_path / 'work, [1] of 2'
     process = start(whole)
     output, _ = process.communicate()
     assert process.returncode == 0, output[-3000:]
@@ -1052,13 +1368,13 @@ def test_killed_and_started_again(tmp_path, coco_data):
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    finished = (work / 'mse/seed0/resampled_PCK.npy').stat().st_mtime_ns
+    finished = (work / 'mse/seed0/resampled_PCK.json').stat().st_mtime_ns
     process = start(work)
     output, _ = process.communicate()
     assert process.returncode == 0, output[-3000:]
     log = (work / 'mse/seed0/train.log').read_text()
     assert 'resumed epoch: ' in log
-    kept = work / 'mse/seed0/resampled_PCK.npy'
+    kept = work / 'mse/seed0/resampled_PCK.json'
     assert kept.stat().st_mtime_ns == finished
 
     reports = [
@@ -1069,7 +1385,7 @@ def test_killed_and_started_again(tmp_path, coco_data):
         for x in (whole, work)
     ]
     assert reports[0] == reports[1]
-    assert 'over seeds and the test people' in reports[0]
+    assert 'over seeds and the test people' in '\n'.join(reports[0])
     tables = []
     for folder in (whole, work):
         with (folder / 'report.csv').open() as file:
@@ -1082,3 +1398,9 @@ def test_killed_and_started_again(tmp_path, coco_data):
     assert {line['epochs'] for line in tables[0]} == {'4'}
     assert any(float(line['PCK']) > 0 for line in tables[0])
     assert 'val_loss/MSE' in tables[0][0]
+    assert 'tested on `' in (work / 'report.md').read_text()
+    assert '.json`, 4 people' in (work / 'report.md').read_text()
+
+    files = 'configs/anchor.py', 'anchor/seed0/epoch_4.pth'
+    code = f'from mmpose.apis import init_model; init_model(*{files}, "cpu")'
+    subprocess.run([sys.executable, '-c', code], cwd=work, check=True)
