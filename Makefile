@@ -6,7 +6,6 @@ LOSS ?= hmw
 # Of make compare.
 LOSSES ?= mse amse rmse fmse hmw anchor
 SEEDS ?= 0 1 2
-EPOCHS ?= 10
 # Extra arguments of pytest, as in `make test ARGS="-m 'not slow'"`.
 ARGS ?=
 
@@ -24,9 +23,9 @@ compare: venv
 	$(VENV)/bin/python tools/dataset_converters/prepare_demo_data.py \
 		--out data/demo
 	$(VENV)/bin/python tools/compare_losses.py \
-		configs/demo/td-hm_mobilenetv3-dwattn_1xb16-60e_demo-128x96.py \
-		--losses $(LOSSES) --seeds $(SEEDS) --epochs $(EPOCHS) --jobs 2 \
-		--work-dir work_dirs/compare/demo-$(EPOCHS)e
+		configs/compare/td-hm_res18-dwattn_1xb16-30e_demo-128x96.py \
+		--losses $(LOSSES) --seeds $(SEEDS) --jobs 2 \
+		--work-dir work_dirs/compare/demo
 
 # The tests' models are so small that threads mostly wait for each other, and on
 # a busy machine for seconds.

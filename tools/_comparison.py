@@ -37,18 +37,18 @@ from rich.console import Console  # noqa: E402
 from rich.text import Text  # noqa: E402
 
 DIAGNOSTICS = {
-    'val_loss/MSE': 'validation MSE',
+    'heatmap/MSE': 'validation MSE',
     'error/mean': 'mean error, of the box',
     'error/median': 'median error, of the box',
     'side_swaps/swapped': 'swapped sides, %',
     'double_counting/several peaks': 'maps with several peaks, %',
     'double_counting/right peak wins': 'of these the right one wins, %',
     'consistency/MSE': 'rank correlation of MSE and error',
-    'consistency/loss': 'rank correlation of the loss and error',
+    'consistency/objective': 'rank correlation of the loss and error',
     'consistency/MSE by map': 'of MSE and error, by map',
-    'consistency/loss by map': 'of the loss and error, by map',
-    'loss_share/MSE foreground': 'MSE on foreground, %',
-    'loss_share/loss foreground': 'the loss on foreground, %',
+    'consistency/objective by map': 'of the loss and error, by map',
+    'share/MSE foreground': 'MSE on foreground, %',
+    'share/objective foreground': 'the loss on foreground, %',
 }
 # Okabe and Ito's colours, two of Tol's and grey; then again, dashed.
 COLOURS = ('#000000', '#0072B2', '#56B4E9', '#009E73', '#E69F00')
@@ -305,8 +305,8 @@ class Comparison:
         )
         if self.mark():
             lines += [
-                f'{self.mark().capitalize()}: the first epoch with at least '
-                f'that score, which is {why}.'
+                f'{self.mark().capitalize()}: the first at whose validation '
+                f'the score is at least that, which is {why}.'
             ]
         lines += [
             'ms per iteration: median of what is logged, mean over seeds; '

@@ -195,7 +195,8 @@ def parse_args() -> argparse.Namespace:
         '--epochs',
         type=int,
         metavar='N',
-        help='other than in the config; its schedule is stretched to them',
+        help='other than in the config; its schedule is stretched to them, '
+        'and how often it validates',
     )
     parser.add_argument(
         '--score',
@@ -300,15 +301,9 @@ def shared_config(args: argparse.Namespace) -> Tuple[Config, str]:
         stretch_schedule(cfg, args.epochs)
     for key in ('val_begin', 'dynamic_intervals'):
         cfg.train_cfg.pop(key, None)
-    cfg.train_cfg.val_interval = 1
 
     metrics = cfg.val_evaluator
     metrics = [metrics] if isinstance(metrics, dict) else list(metrics)
-    # What has "loss" in its name is logged as a mean over the last iterations,
-    # which for metrics such as val_loss/MSE would be validations.
-    processor = dict(mean_pattern=r'^[^/]*(loss|time|grad_norm)[^/]*$')
-    cfg.log_processor = {**processor, **(cfg.get('log_processor') or {})}
-
     hooks = cfg.get('default_hooks') or {}
     checkpoint = hooks.get('checkpoint') or dict(type='CheckpointHook')
     score = find_score(checkpoint, metrics, args)
@@ -365,6 +360,8 @@ def stretch_schedule(cfg: Config, epochs: int) -> None:
     """
     ratio = epochs / cfg.train_cfg.max_epochs
     cfg.train_cfg.max_epochs = epochs
+    interval = cfg.train_cfg.get('val_interval', 1)
+    cfg.train_cfg.val_interval = max(1, round(interval * ratio))
     schedulers = cfg.get('param_scheduler') or ()
     if isinstance(schedulers, dict):
         schedulers = [schedulers]

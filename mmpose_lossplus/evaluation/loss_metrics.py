@@ -34,7 +34,9 @@ class _LossMetric(HeatmapMetric):
             MSE=KeypointMSELoss(use_target_weight=True)
         )
         if loss is not None:
-            self.losses['loss'] = MODELS.build(loss)
+            # Not 'loss': what has that in its name is logged by MMEngine's
+            # LogProcessor as a mean over the last validations.
+            self.losses['objective'] = MODELS.build(loss)
 
     def inputs(self, maps: Maps) -> Iterator[Tuple[str, nn.Module, Tensor]]:
         """Name of each loss, the loss, and the output that it takes."""
@@ -59,7 +61,8 @@ class HeatmapValidationLoss(_LossMetric):
 
     'MSE' is always that of MMPose's ``KeypointMSELoss(use_target_weight=
     True)``, so that trainings with different losses can be compared; with a
-    ``SigmoidConv2d`` it compares probabilities. 'loss' is that of ``loss``.
+    ``SigmoidConv2d`` it compares probabilities. 'objective' is that of
+    ``loss``.
 
     Each is the mean over people of the loss of a batch of one, in float64.
     For a loss that is a mean over pixels, as all of this package's, that is
@@ -75,9 +78,9 @@ class HeatmapValidationLoss(_LossMetric):
     Args:
         codec (dict, optional): See :class:`HeatmapMetric`. Defaults to
             ``None``.
-        loss (dict, optional): Config of the loss to report as 'loss', such as
-            the model's; parameters that ``LossScheduleHook`` changes are not
-            followed. ``None`` for none. Defaults to ``None``.
+        loss (dict, optional): Config of the loss to report as 'objective',
+            such as the model's; parameters that ``LossScheduleHook`` changes
+            are not followed. ``None`` for none. Defaults to ``None``.
         **kwargs: See :class:`HeatmapMetric`.
 
     Examples:
@@ -93,7 +96,7 @@ class HeatmapValidationLoss(_LossMetric):
         ... ]
     """
 
-    default_prefix = 'val_loss'
+    default_prefix = 'heatmap'
 
     def measure(self, sample: dict, maps: Maps) -> Dict[str, float]:
         return {
@@ -108,8 +111,8 @@ class HeatmapValidationLoss(_LossMetric):
             results (list[dict]): Losses of each person.
 
         Returns:
-            dict[str, float]: 'MSE' and, if there is one, 'loss', in units of
-            the loss.
+            dict[str, float]: 'MSE' and, if there is one, 'objective', in
+            units of the loss.
         """
         return {
             name: float(np.mean([result[name] for result in results]))
@@ -127,19 +130,19 @@ class LossConsistency(_LossMetric):
     eight maps of one MSE give two different peaks. With 1 the loss ranks the
     predictions as their errors do, with 0 it says nothing about them.
 
-    'MSE' and 'loss' are Spearman's correlation over people, the error being
-    the mean over a person's keypoints; 'MSE by map' and 'loss by map' are
-    over all keypoints of all people, each with the loss of its own map, and
-    nearer to the paper's point. Equal values share their mean rank; if all
-    are equal, the correlation is NaN. Errors are distances between label and
+    'MSE' and 'objective' are Spearman's correlation over people, the error
+    being the mean over a person's keypoints; 'MSE by map' and 'objective by
+    map' are over all keypoints of all people, each with the loss of its own
+    map, and nearer to the paper's point. Equal values share their mean rank;
+    if all are equal, the correlation is NaN. Errors are distances between label and
     decoded prediction, divided as for PCK (see :class:`KeypointErrors`).
 
     Only keypoints that have a weight in training count. A person's loss is
     the mean over the maps of these, or it would rank people by how many
     keypoints of theirs are labelled. A loss that chooses among the keypoints
     (with a ``topk``, as ``KeypointOHKMMSELoss``) has none of a single map and
-    no 'loss by map'; a person's is the mean of the ``topk`` hardest, or of
-    all if fewer are labelled.
+    no 'objective by map'; a person's is the mean of the ``topk`` hardest, or
+    of all if fewer are labelled.
 
     Args:
         codec (dict, optional): See :class:`HeatmapMetric`. Defaults to
@@ -201,8 +204,8 @@ class LossConsistency(_LossMetric):
             results (list[dict]): Errors and losses of each person.
 
         Returns:
-            dict[str, float]: 'MSE', 'MSE by map' and, if there is one, 'loss'
-            and 'loss by map'.
+            dict[str, float]: 'MSE', 'MSE by map' and, if there is a loss,
+            'objective' and 'objective by map'.
         """
         results = [result for result in results if result['errors'].size]
         means = [result['errors'].mean() for result in results]
@@ -233,9 +236,9 @@ class LossShare(_LossMetric):
     Estimation Using Heatmap-Weighting Loss; whether it has can be seen here.
 
     Foreground is where the target exceeds ``threshold`` times the largest
-    value of its map. For MSE and 'loss' there are 'foreground', 'background'
-    and 'ratio', foreground to background; 'pixels foreground' is the share of
-    the pixels. Losses and pixels are added up over all people; unlabelled
+    value of its map. For MSE and 'objective' there are 'foreground',
+    'background' and 'ratio', foreground to background; 'pixels foreground' is
+    the share of the pixels. Losses and pixels are added up over all people; unlabelled
     keypoints have neither. A loss of the BCE type has at least the entropy of
     the target, nearly all of it foreground. The shares are NaN for losses that
     take no ``mask``, which are no sum over pixels (``KeypointOHKMMSELoss``) or
@@ -254,7 +257,7 @@ class LossShare(_LossMetric):
         ValueError: If ``threshold`` does not lie in [0, 1).
     """
 
-    default_prefix = 'loss_share'
+    default_prefix = 'share'
 
     def __init__(
         self,
@@ -299,8 +302,8 @@ class LossShare(_LossMetric):
 
         Returns:
             dict[str, float]: '... foreground', '... background', both in
-            percent, and '... ratio' of 'MSE' and, if there is one, 'loss',
-            and 'pixels foreground' in percent.
+            percent, and '... ratio' of 'MSE' and, if there is a loss,
+            'objective', and 'pixels foreground' in percent.
         """
         table = {}
         for name in (*self.losses, 'pixels'):

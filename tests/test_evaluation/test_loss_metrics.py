@@ -58,7 +58,7 @@ def test_validation_loss_is_that_of_one_batch(maps, loss):
     mse = KeypointMSELoss(use_target_weight=True)(*batch)
     assert table['MSE'] == pytest.approx(mse.item(), rel=1e-12)
     expected = MODELS.build(loss)(*batch)
-    assert table['loss'] == pytest.approx(expected.item(), rel=1e-12)
+    assert table['objective'] == pytest.approx(expected.item(), rel=1e-12)
 
 
 @pytest.mark.parametrize('loss', LOGIT_LOSSES, ids=str)
@@ -71,7 +71,7 @@ def test_validation_loss_of_logits(maps, loss):
     expected = MODELS.build(loss)(exact, targets, weights)
     samples = people(logits.sigmoid(), targets, weights)
     table = evaluate(HeatmapValidationLoss(loss=loss), samples)
-    assert table['loss'] == pytest.approx(expected.item(), rel=1e-5)
+    assert table['objective'] == pytest.approx(expected.item(), rel=1e-5)
     mse = KeypointMSELoss()(logits.sigmoid(), targets, weights)
     assert table['MSE'] == pytest.approx(mse.item(), rel=1e-6)
 
@@ -82,7 +82,7 @@ def test_saturated_probabilities():
     bce = dict(type='AnchorLoss', gamma=0)
     table = evaluate(HeatmapValidationLoss(loss=bce), samples)
     expected = (24 * math.log(2) + math.log(2)) / 2
-    assert table['loss'] == pytest.approx(expected)
+    assert table['objective'] == pytest.approx(expected)
 
 
 def test_validation_loss_by_hand():
@@ -131,8 +131,8 @@ def test_consistency_of_equal_mse_patterns():
         table = evaluate(metric, samples)
         assert math.isnan(table['MSE'])
         assert math.isnan(table['MSE by map'])
-        assert table['loss'] == pytest.approx(rho)
-        assert table['loss by map'] == pytest.approx(rho)
+        assert table['objective'] == pytest.approx(rho)
+        assert table['objective by map'] == pytest.approx(rho)
 
 
 @pytest.mark.parametrize(('sign', 'rho'), [(1, 1.0), (-1, -1.0)])
@@ -180,8 +180,8 @@ def test_consistency_against_a_loop(maps):
         return np.corrcoef(rankdata(x), rankdata(y))[0, 1]
 
     assert len(errors) == 21
-    assert table['loss'] == pytest.approx(rho(means, by_person))
-    assert table['loss by map'] == pytest.approx(rho(errors, by_map))
+    assert table['objective'] == pytest.approx(rho(means, by_person))
+    assert table['objective by map'] == pytest.approx(rho(errors, by_map))
 
 
 def test_consistency_of_what_cannot_be_ranked(maps):
@@ -199,7 +199,7 @@ def test_consistency_of_what_cannot_be_ranked(maps):
 def test_consistency_of_ohkm(maps):
     """It chooses among a person's maps, so one map has no loss of its own."""
     table = evaluate(LossConsistency(loss=LOSSES[-1]), people(*maps))
-    assert sorted(table) == ['MSE', 'MSE by map', 'loss']
+    assert sorted(table) == ['MSE', 'MSE by map', 'objective']
 
 
 @pytest.mark.parametrize(
@@ -223,12 +223,12 @@ def test_people_are_not_ranked_by_their_labels(loss):
         pred = np.tile([1 + error, 0], (17, 1))
         samples.append(sample(output, target, weights, pred))
     table = evaluate(LossConsistency(loss=loss), samples)
-    assert table['loss'] == pytest.approx(1)
+    assert table['objective'] == pytest.approx(1)
     assert table['MSE'] == pytest.approx(1)
     asymmetric = loss['type'] == 'AsymmetricMSELoss'
     share = evaluate(LossShare(loss=loss), samples)
     if asymmetric:
-        assert share['loss foreground'] == pytest.approx(50)
+        assert share['objective foreground'] == pytest.approx(50)
 
 
 def test_share_by_hand():
@@ -246,9 +246,9 @@ def test_share_by_hand():
             'MSE background': 100 * 0.3125 / 0.5625,
             'MSE ratio': 0.8,
             # Weighted by 2 and 1.5 against 1.
-            'loss foreground': 100 * 0.5 / 0.8125,
-            'loss background': 100 * 0.3125 / 0.8125,
-            'loss ratio': 1.6,
+            'objective foreground': 100 * 0.5 / 0.8125,
+            'objective background': 100 * 0.3125 / 0.8125,
+            'objective ratio': 1.6,
             'pixels foreground': 50.0,
         }
     )
@@ -269,8 +269,10 @@ def test_share_is_of_the_whole_loss(maps):
     for loss in (LOSSES[0], LOSSES[2], *LOGIT_LOSSES):
         share = LossShare(loss=loss)
         share.process(None, samples)
-        parts = [sum(result['loss']) for result in share.results]
-        whole = evaluate(HeatmapValidationLoss(loss=loss), samples)['loss']
+        parts = [sum(result['objective']) for result in share.results]
+        whole = evaluate(HeatmapValidationLoss(loss=loss), samples)[
+            'objective'
+        ]
         assert np.mean(parts) == pytest.approx(whole, rel=1e-12)
 
 
@@ -289,7 +291,7 @@ def test_share_limits():
 
 def test_share_of_a_loss_that_is_no_sum(maps):
     table = evaluate(LossShare(loss=LOSSES[-1]), people(*maps))
-    assert math.isnan(table['loss foreground'])
+    assert math.isnan(table['objective foreground'])
     assert 0 < table['MSE foreground'] < 100
 
 
