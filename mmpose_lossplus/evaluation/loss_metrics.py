@@ -134,8 +134,9 @@ class LossConsistency(_LossMetric):
     being the mean over a person's keypoints; 'MSE by map' and 'objective by
     map' are over all keypoints of all people, each with the loss of its own
     map, and nearer to the paper's point. Equal values share their mean rank;
-    if all are equal, the correlation is NaN. Errors are distances between label and
-    decoded prediction, divided as for PCK (see :class:`KeypointErrors`).
+    if all are equal, the correlation is NaN. Errors are distances between
+    label and decoded prediction, divided as for PCK (see
+    :class:`KeypointErrors`).
 
     Only keypoints that have a weight in training count. A person's loss is
     the mean over the maps of these, or it would rank people by how many
@@ -238,11 +239,12 @@ class LossShare(_LossMetric):
     Foreground is where the target exceeds ``threshold`` times the largest
     value of its map. For MSE and 'objective' there are 'foreground',
     'background' and 'ratio', foreground to background; 'pixels foreground' is
-    the share of the pixels. Losses and pixels are added up over all people; unlabelled
-    keypoints have neither. A loss of the BCE type has at least the entropy of
-    the target, nearly all of it foreground. The shares are NaN for losses that
-    take no ``mask``, which are no sum over pixels (``KeypointOHKMMSELoss``) or
-    do not say what a pixel adds (``AdaptiveWingLoss``).
+    the share of the pixels. Losses and pixels are added up over all people;
+    unlabelled keypoints have neither. A loss of the BCE type has at least the
+    entropy of the target, nearly all of it foreground. The shares are NaN for
+    losses that take no ``mask``, which are no sum over pixels
+    (``KeypointOHKMMSELoss``) or do not say what a pixel adds
+    (``AdaptiveWingLoss``).
 
     Args:
         codec (dict, optional): See :class:`HeatmapMetric`. Defaults to
