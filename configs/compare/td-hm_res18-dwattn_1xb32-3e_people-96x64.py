@@ -12,9 +12,9 @@ codec = dict(
 )
 model = dict(head=dict(decoder=codec))
 
-train_cfg = dict(max_epochs=6, val_interval=1)
+train_cfg = dict(max_epochs=3, val_interval=1)
 param_scheduler = _base_.param_scheduler
-param_scheduler[1]['T_max'] = 6
+param_scheduler[1]['T_max'] = 3
 auto_scale_lr = dict(base_batch_size=32)
 default_hooks = dict(logger=dict(interval=50), checkpoint=dict(save_best=None))
 
