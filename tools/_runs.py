@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -100,6 +101,49 @@ def config_hash(cfg: Config) -> str:
         content.pop(key, None)
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def add_launch_options(parser: argparse.ArgumentParser) -> None:
+    """Options of how scripts are started, and with which settings."""
+    parser.add_argument(
+        '--launcher',
+        choices=('none', 'pytorch', 'slurm'),
+        default='none',
+        help='pytorch: all GPUs on this machine. Defaults to none, one GPU.',
+    )
+    parser.add_argument(
+        '--gpus',
+        type=int,
+        metavar='N',
+        help='of a launcher. Defaults to that in the name of the config; with '
+        'another, the learning rate is scaled',
+    )
+    parser.add_argument(
+        '--srun-args', default='', help='such as "-p gpu --gres=gpu:4"'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='for all trainings and tests; data_root=DIR moves all the data',
+    )
+
+
+def check_launch_options(args: argparse.Namespace) -> None:
+    """End the script if they cannot be; a dry run needs no srun."""
+    for option in args.cfg_options:
+        if '=' not in option:
+            sys.exit(f'--cfg-options takes KEY=VALUE, got {option}.')
+        if option.startswith('randomness.seed='):
+            sys.exit(f'Give seeds as --seeds, got --cfg-options {option}.')
+    if args.launcher == 'none' and args.gpus not in (None, 1):
+        sys.exit(f'--gpus {args.gpus} needs --launcher pytorch or slurm.')
+    if args.gpus is not None and args.gpus < 1:
+        sys.exit(f'--gpus must be at least 1, got {args.gpus}.')
+    slurm = args.launcher == 'slurm' and not getattr(args, 'dry_run', False)
+    if slurm and shutil.which('srun') is None:
+        sys.exit('--launcher slurm needs the command srun, found none.')
 
 
 def parse_options(options: List[str]) -> Dict[str, Any]:

@@ -35,7 +35,6 @@ import math
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -64,8 +63,10 @@ from _people import keep_people, key_of_file, score_on_others
 from _runs import (
     Step,
     StepError,
+    add_launch_options,
     batch_in_name,
     check,
+    check_launch_options,
     commit,
     hold,
     parse_options,
@@ -217,55 +218,25 @@ def parse_args() -> argparse.Namespace:
         help='trainings at a time, which share the cores and take turns on '
         'the GPUs. Defaults to 1.',
     )
-    parser.add_argument(
-        '--launcher',
-        choices=('none', 'pytorch', 'slurm'),
-        default='none',
-        help='pytorch: all GPUs on this machine. Defaults to none, one GPU.',
-    )
-    parser.add_argument(
-        '--gpus',
-        type=int,
-        metavar='N',
-        help='of a launcher. Defaults to that in the name of the config; the '
-        'learning rate is scaled',
-    )
-    parser.add_argument(
-        '--srun-args', default='', help='such as "-p gpu --gres=gpu:4"'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='for all trainings; data_root=DIR moves all the data',
-    )
+    add_launch_options(parser)
     args = parser.parse_args()
 
     if not Path(args.config).is_file():
         sys.exit(f'The config {args.config} does not exist.')
     if args.work_dir is None:
         args.work_dir = Path('work_dirs', 'compare', Path(args.config).stem)
-    for option in args.cfg_options:
-        if '=' not in option:
-            sys.exit(f'--cfg-options takes KEY=VALUE, got {option}.')
-        if option.startswith('randomness.seed='):
-            sys.exit(f'Give seeds as --seeds, got --cfg-options {option}.')
-    for name in ('epochs', 'jobs', 'gpus'):
+    check_launch_options(args)
+    for name in ('epochs', 'jobs'):
         value = getattr(args, name)
         if value is not None and value < 1:
             sys.exit(f'--{name} must be at least 1, got {value}.')
     if min(args.seeds) < 0:
         sys.exit(f'--seeds must not be negative, got {min(args.seeds)}.')
-    if args.launcher == 'none' and args.gpus not in (None, 1):
-        sys.exit(f'--gpus {args.gpus} needs --launcher pytorch or slurm.')
     if args.launcher == 'pytorch' and args.jobs > 1:
         sys.exit(
             f'--jobs must be 1 with --launcher pytorch, whose trainings take '
             f'all GPUs, got {args.jobs}.'
         )
-    if args.launcher == 'slurm' and shutil.which('srun') is None:
-        sys.exit('--launcher slurm needs the command srun, found none.')
     return args
 
 

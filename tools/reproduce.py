@@ -26,7 +26,6 @@ import argparse
 import difflib
 import json
 import shlex
-import shutil
 import signal
 import sys
 import time
@@ -42,15 +41,15 @@ from _checkpoints import checkpoint_to_resume, checkpoint_to_test, rewind
 from _runs import (
     Step,
     StepError,
+    add_launch_options,
     batch_in_name,
     check,
+    check_launch_options,
     commit,
-    config_hash,  # noqa: F401
     hold,
     launch_command,
     parse_options,
     read_config,
-    sign,  # noqa: F401
     start,
     stop,
     train_command,
@@ -140,43 +139,10 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='print the commands that would run, and write nothing',
     )
-    parser.add_argument(
-        '--launcher',
-        choices=('none', 'pytorch', 'slurm'),
-        default='none',
-        help='pytorch: all GPUs on this machine. Defaults to none, one GPU.',
-    )
-    parser.add_argument(
-        '--gpus',
-        type=int,
-        metavar='N',
-        help='of a launcher. Defaults to that in the name of the config; with '
-        'another, the learning rate is scaled',
-    )
-    parser.add_argument(
-        '--srun-args', default='', help='such as "-p gpu --gres=gpu:4"'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='for all trainings and tests; data_root=DIR moves all the data',
-    )
+    add_launch_options(parser)
     args = parser.parse_args()
 
-    for option in args.cfg_options:
-        if '=' not in option:
-            sys.exit(f'--cfg-options takes KEY=VALUE, got {option}.')
-        if option.startswith('randomness.seed='):
-            sys.exit(f'Give seeds as --seeds, got --cfg-options {option}.')
-    if args.launcher == 'none' and args.gpus not in (None, 1):
-        sys.exit(f'--gpus {args.gpus} needs --launcher pytorch or slurm.')
-    if args.gpus is not None and args.gpus < 1:
-        sys.exit(f'--gpus must be at least 1, got {args.gpus}.')
-    slurm = args.launcher == 'slurm' and not args.dry_run
-    if slurm and shutil.which('srun') is None:
-        sys.exit('--launcher slurm needs the command srun, found none.')
+    check_launch_options(args)
     return args
 
 
