@@ -537,24 +537,25 @@ def write_report(
     text += ['', '## Logs', '']
     text += [
         'All numbers of a training are in these, all of its metrics in '
-        '`report.csv` too.',
+        '`report.csv` (last epoch) and `epochs.csv` (each validation) too.',
         '',
     ]
     text += markdown_table(['loss', 'seed', 'logs'], logs)
     text += ['', '## Which loss?', '', comparison.answer(), '']
     write_text(out / 'report.md', '\n'.join(text))
-    write_text(out / 'report.csv', as_csv(comparison, out))
+    write_text(out / 'report.csv', as_csv(last_epochs(comparison, out)))
+    write_text(out / 'epochs.csv', as_csv(all_epochs(comparison)))
     for name, draw in (
         ('curves.png', draw_curves),
         ('differences.png', draw_differences),
     ):
         _save(out / name, lambda d=draw: d(comparison))
-    names = ('report.md', 'report.csv', 'curves.png', 'differences.png')
-    return [out / name for name in names]
+    names = ('report.md', 'report.csv', 'epochs.csv')
+    return [out / x for x in (*names, 'curves.png', 'differences.png')]
 
 
-def as_csv(comparison: Comparison, out: Path) -> str:
-    """One line for each training, with all metrics of its last epoch."""
+def last_epochs(comparison: Comparison, out: Path) -> List[Dict[str, Any]]:
+    """A line for each training, with all metrics of its last epoch."""
     lines = []
     for loss, summary in comparison.losses.items():
         for result in summary.results:
@@ -572,6 +573,21 @@ def as_csv(comparison: Comparison, out: Path) -> str:
                 str(log.relative_to(out)) for log in result.logs
             )
             lines.append(line)
+    return lines
+
+
+def all_epochs(comparison: Comparison) -> List[Dict[str, Any]]:
+    """A line for each validation of each training."""
+    return [
+        dict(loss=loss, seed=result.seed, epoch=epoch, **metrics)
+        for loss, summary in comparison.losses.items()
+        for result in summary.results
+        for epoch, metrics in sorted(result.metrics.items())
+    ]
+
+
+def as_csv(lines: List[Dict[str, Any]]) -> str:
+    """A table with a column for each key."""
     columns = dict.fromkeys(key for line in lines for key in line)
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator='\n')

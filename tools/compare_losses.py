@@ -8,6 +8,7 @@ in --work-dir:
     configs/<loss>/seed<S>.py   the same with the seed and paths of a training
     <loss>/seed<S>/             a training: MMPose's work folder, train.log
     report.md, report.csv       of all trainings that have ended
+    epochs.csv                  all their metrics, at each validation
     curves.png                  score over epochs
     differences.png             difference to MSE, with intervals
 

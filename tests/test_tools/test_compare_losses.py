@@ -508,6 +508,7 @@ def test_written_report(tmp_path):
     assert [path.name for path in files] == [
         'report.md',
         'report.csv',
+        'epochs.csv',
         'curves.png',
         'differences.png',
     ]
@@ -529,7 +530,13 @@ def test_written_report(tmp_path):
         ('amse', '1', '0.7'),
     ]
     assert lines[0]['logs'] == 'mse/seed0/1/vis_data/scalars.json'
-    for path in files[2:]:
+    with files[2].open() as file:
+        lines = list(csv.DictReader(file))
+    assert [x['AP'] for x in lines if x['loss'] == 'amse'] == [
+        *('0.3', '0.6'),
+        *('0.3', '0.7'),
+    ]
+    for path in files[3:]:
         assert path.read_bytes().startswith(b'\x89PNG')
     assert not list(tmp_path.glob('*.partial'))
 
@@ -1047,7 +1054,7 @@ def test_more_losses_and_seeds_later(compare, project):
     assert compare('--losses', 'amse', '--seeds', '0') == ['amse 0 new']
     assert '| mse | 0 |' in (work / 'report.md').read_text()
     compare(*args[:-1], '--seeds', '1')
-    for name in ('report.md', 'report.csv'):
+    for name in ('report.md', 'report.csv', 'epochs.csv'):
         assert parts_of(work / name) == parts_of(whole / name)
     # One that has not ended, and is not asked for, is no part of it.
     (project / 'tools/bad').write_text('rmse')
