@@ -23,7 +23,7 @@ compare: venv
 	$(VENV)/bin/python tools/dataset_converters/prepare_demo_data.py \
 		--out data/demo
 	$(VENV)/bin/python tools/compare_losses.py \
-		configs/compare/td-hm_res18-dwattn_1xb16-24e_demo-128x96.py \
+		configs/compare/td-hm_res18-dwattn_1xb16-20e_demo-128x96.py \
 		--losses $(LOSSES) --seeds $(SEEDS) --jobs 2 \
 		--work-dir work_dirs/compare/demo
 

@@ -5,7 +5,7 @@ which tells more than AP of models that have only begun to learn. Longer than
 its siblings because size and data are its own.
 """
 
-_base_ = './td-hm_res18-dwattn_1xb16-24e_demo-128x96.py'
+_base_ = './td-hm_res18-dwattn_1xb16-20e_demo-128x96.py'
 
 codec = dict(
     type='MSRAHeatmap', input_size=(64, 96), heatmap_size=(16, 24), sigma=1

@@ -15,6 +15,6 @@ model = dict(
     head=dict(in_channels=128, deconv_out_channels=(64, 64)),
 )
 
-train_cfg = dict(max_epochs=24, val_interval=3)
+train_cfg = dict(max_epochs=20, val_interval=2)
 param_scheduler = _base_.param_scheduler
-param_scheduler[1]['T_max'] = 24
+param_scheduler[1]['T_max'] = 20
