@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import IO, Any, Dict, List, Optional, Tuple
 
@@ -280,7 +281,12 @@ def check(step: Step, process: subprocess.Popen) -> None:
         StepError: If it has not ended well.
     """
     if process.returncode or not step.ended_well:
-        lines = step.log.read_text(errors='replace').split('\n')
+        with step.log.open('rb') as log:
+            log.seek(step.begin)
+            lines = log.read().decode(errors='replace').split('\n')
+        # A launcher goes on with many lines that do not say why.
+        launcher = 'torch.distributed.elastic'
+        lines = takewhile(lambda line: launcher not in line, lines)
         words = [line.strip() for line in lines if re.search(r'\w', line)]
         step.error = StepError(
             f'{words[-1] if words else "No output"} ({step.script.name} ended '

@@ -2,17 +2,29 @@
 
 import pickle
 import re
+import socket
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.evaluator import Evaluator
 from mmengine.runner import LogProcessor, Runner
 from mmpose.registry import METRICS
 
-from mmpose_lossplus.evaluation import diagnostic_metrics
+from mmpose_lossplus.evaluation import (
+    DoubleCounting,
+    HeatmapValidationLoss,
+    KeptMetric,
+    KeypointErrors,
+    LossConsistency,
+    LossShare,
+    SideSwaps,
+    diagnostic_metrics,
+)
 
 from ..conftest import ROOT
 from ..test_configs import CONFIGS
+from .samples import sample
 
 DEMO = 'configs/demo/td-hm_mobilenetv3-dwattn_{}1xb16-60e_demo-128x96.py'
 NUMBERS = {
@@ -160,3 +172,62 @@ def test_bad_config():
         diagnostic_metrics(cfg)
     with pytest.raises(ValueError, match='with the head None.'):
         diagnostic_metrics(Config(dict(model=dict(type='RTMDet'))))
+
+
+def people(n):
+    """Data samples with maps of noise."""
+    generator = torch.Generator().manual_seed(0)
+    for i in range(n):
+        maps = torch.rand(2, 3, 6, 8, generator=generator).numpy()
+        places = torch.rand(2, 3, 2, generator=generator).numpy()
+        yield sample(*maps, None, *places, size=1.0 + i)
+
+
+def evaluate_part(rank, world_size, folder, port=None):
+    """All metrics of a part of five people; rank 0 saves what they say."""
+    if world_size > 1:
+        torch.distributed.init_process_group(
+            'gloo',
+            init_method=f'tcp://127.0.0.1:{port}',
+            rank=rank,
+            world_size=world_size,
+        )
+    kept = dict(type='PCKAccuracy', thr=0.2)
+    metrics = [
+        HeatmapValidationLoss(loss=dict(type='AsymmetricMSELoss')),
+        LossConsistency(),
+        LossShare(),
+        DoubleCounting(radius=1),
+        SideSwaps(min_distance=0.0, max_distance=1.0),
+        KeypointErrors(),
+        KeptMetric(kept, f'{folder}/kept{world_size}'),
+    ]
+    names = dict(enumerate('abc'))
+    evaluator = Evaluator(metrics)
+    evaluator.dataset_meta = dict(
+        dataset_name='any', keypoint_id2name=names, flip_indices=[1, 0, 2]
+    )
+    # The last one has no partner: MMEngine fills up with the first.
+    everybody = [*people(5), *people(1)]
+    for person in everybody[rank::world_size][: 5 if world_size == 1 else 3]:
+        evaluator.process([person])
+    numbers = evaluator.evaluate(5)
+    if rank == 0:
+        torch.save(numbers, f'{folder}/{world_size}.pth')
+
+
+@pytest.mark.slow
+def test_two_processes_measure_as_one(tmp_path):
+    folder = str(tmp_path)
+    evaluate_part(0, 1, folder)
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(evaluate_part, (2, folder, port), nprocs=2)
+    one, two = (torch.load(tmp_path / f'{n}.pth') for n in (1, 2))
+    assert len(one) > 20
+    assert two == pytest.approx(one, nan_ok=True)
+    kept = [pickle.loads((tmp_path / f'kept{n}').read_bytes()) for n in (1, 2)]
+    assert len(kept[0]) == len(kept[1]) == 5
+    for x, y in zip(*kept):
+        assert (x['pred_coords'] == y['pred_coords']).all()

@@ -3,6 +3,7 @@
 The fast tests put fake scripts in place of tools/train.py and tools/test.py.
 """
 
+import argparse
 import csv
 import json
 import os
@@ -573,3 +574,21 @@ def test_killed_at_any_moment(tmp_path, run_tool, coco_data):
         assert saved['checkpoint'] == best.name
         assert 'coco/AP' in saved['metrics']
         assert saved['cfg_options'] == options(coco_data)
+
+
+def test_why_a_launched_training_ended(tool, tmp_path):
+    """The script's own words of this run, not the launcher's after them."""
+    runs = sys.modules['_runs']
+    step = argparse.Namespace(
+        log=tmp_path / 'train.log',
+        begin=len('An older error\n'),
+        script=Path('train.py'),
+        ended_well=False,
+    )
+    elastic = '[date] torch.distributed.elastic.api: [ERROR] failed\nmore\n'
+    ended = argparse.Namespace(returncode=1)
+    for own, reason in (('A: no data.\n', 'A: no data.'), ('', 'No output')):
+        step.log.write_text(f'An older error\n{own}{elastic}')
+        with pytest.raises(runs.StepError) as error:
+            runs.check(step, ended)
+        assert str(error.value).startswith(f'{reason} (train.py ended with ')
