@@ -1,4 +1,7 @@
-"""The demo data for a comparison: a narrow ResNet-18 with the light head."""
+"""The demo data for a comparison: a narrow ResNet-18 with the light head.
+
+Longer than its siblings because the model is none of the papers'.
+"""
 
 _base_ = '../demo/td-hm_mobilenetv3-dwattn_1xb16-60e_demo-128x96.py'
 

@@ -1008,6 +1008,7 @@ def table_of(report):
     return text[text.index('## Score') : text.index('## Logs')]
 
 
+@pytest.mark.slow
 def test_trainings_are_not_redone(compare, project, capsys):
     args = ('--losses', 'mse', 'amse', '--seeds')
     assert compare(*args, '0', '1') == [
@@ -1044,6 +1045,7 @@ def parts_of(report):
     return re.sub('- Command: .*', '', text)
 
 
+@pytest.mark.slow
 def test_more_losses_and_seeds_later(compare, project):
     """The report is that of all of them, whatever came last."""
     whole = project / 'whole'
@@ -1121,6 +1123,7 @@ def test_a_score_that_is_nan(compare, project):
     assert '| amse | 0 | 0.4400 |' in table
 
 
+@pytest.mark.slow
 def test_side_by_side_gives_the_same(compare, project):
     args = ('--losses', 'mse', 'amse', 'fmse', '--seeds', '0', '1')
     assert len(compare(*args)) == 6
