@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 import zipfile
 from copy import copy
 from pathlib import Path
@@ -62,6 +63,30 @@ def load_weights(model: nn.Module, checkpoint: dict) -> None:
         raise Misfit(
             f'it has {len(extra)} weights more than the model, such as '
             f'{extra[0]}'
+        )
+
+
+def load_from_file(model: nn.Module, checkpoint: str, config: str) -> None:
+    """Load the weights of a file into a model, or end the script.
+
+    Args:
+        model (nn.Module): The model.
+        checkpoint (str): Path of the checkpoint.
+        config (str): Path of the model's config, for the sentence that tells
+            why not.
+    """
+    try:
+        loaded = CheckpointLoader.load_checkpoint(
+            checkpoint, map_location='cpu', logger='silent'
+        )
+        load_weights(model, loaded)
+    except Misfit as error:
+        sys.exit(
+            f'The checkpoint {checkpoint} does not fit {config}: {error}.'
+        )
+    except Exception as error:  # a checkpoint may hold and raise anything
+        sys.exit(
+            f'The checkpoint {checkpoint} cannot be read: {summary(error)}.'
         )
 
 

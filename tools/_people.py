@@ -49,23 +49,27 @@ def key_of_file(metric: dict) -> Optional[str]:
 
 
 def score_on_others(
-    cfg: Config, metric: dict, path: str, score: str
+    cfg: Config, metric: dict, score: str
 ) -> Optional[OtherPeople]:
     """Score on drawn people, or for COCO's AP on drawn images.
 
     Args:
         cfg (Config): The config of the training.
-        metric (dict): The metric, as :func:`keep_people` gave it.
-        path (str): What the key of :func:`key_of_file` was set to.
+        metric (dict): The metric, as :func:`keep_people` gave it, with its
+            file under :func:`key_of_file` if it has one.
         score (str): Name of the score.
 
     Returns:
-        OtherPeople: ``None`` if the score is not one of the metric's.
+        OtherPeople: ``None`` if the score is not one of the metric's, or it
+        has no file.
     """
+    key = key_of_file(metric)
+    if key is None:
+        return None
     # The names and sigmas of the keypoints need no data.
     dataset = DATASETS.build(dict(cfg.val_dataloader.dataset, lazy_init=True))
     if metric['type'] == 'KeptMetric':
-        results = pickle.loads(Path(path).read_bytes())
+        results = pickle.loads(Path(metric[key]).read_bytes())
         n, unit = len(results), 'people'
         metric = METRICS.build(metric['metric'])
         metric.dataset_meta = dataset.metainfo
@@ -84,7 +88,7 @@ def score_on_others(
 
     elif score == f'{metric.get("prefix") or CocoMetric.default_prefix}/AP':
         sigmas = dataset.metainfo['sigmas']
-        detections = match(metric, f'{path}.keypoints.json', sigmas)
+        detections = match(metric, f'{metric[key]}.keypoints.json', sigmas)
         n, unit = len(detections.people), 'images'
 
         def function(times: np.ndarray) -> float:

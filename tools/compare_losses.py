@@ -46,7 +46,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import _mmpose
 import numpy as np
@@ -110,7 +110,6 @@ class Run:
     loss: str
     seed: int
     step: Step
-    people: List[Tuple[dict, str]]  # metrics and files, see _people.py
     problem: str = ''
     result: Optional[Result] = None
 
@@ -143,10 +142,16 @@ def main() -> None:
         if 'configs' in losses:
             raise ValueError('--losses needs another name for configs.')
         shared, score = shared_config(args)
-        runs = make_runs(losses, shared, args.seeds, args)
+        settings = merge_settings(losses, shared, args)
+        cfgs = loss_configs({**settings['losses'], **losses}, shared)
         check_data(shared)
-        losses = prepare(losses, shared, runs, args)
-        runs = with_earlier(runs, losses, shared, args)
+        write_settings(settings, cfgs, args)
+        runs = [
+            run
+            for run in make_runs(cfgs, all_seeds(cfgs, args), args)
+            if (run.loss in losses and run.seed in args.seeds)
+            or run.step.ended_well
+        ]
     except (OSError, ValueError) as error:
         sys.exit(str(error))
 
@@ -434,69 +439,56 @@ def loss_configs(losses: Dict[str, dict], shared: Config) -> Dict[str, Config]:
     return cfgs
 
 
-def make_runs(
-    losses: Dict[str, dict],
-    shared: Config,
-    seeds: List[int],
-    args: argparse.Namespace,
-) -> List[Run]:
-    """All trainings, one loss after the other.
-
-    Raises:
-        ValueError: If a loss does not fit the model.
-    """
-    gpus = args.gpus or (batch_in_name(args.config) or [1])[0]
+def processes(args: argparse.Namespace) -> int:
+    """Number of processes of a training."""
     if args.launcher == 'none':
-        gpus = 1
-    runs = []
-    for name, plain in loss_configs(losses, shared).items():
-        for seed in dict.fromkeys(seeds):
-            folder = args.work_dir / name / f'seed{seed}'
-            config = args.work_dir / 'configs' / name / f'seed{seed}.py'
-            cfg = deepcopy(plain)
-            # Not by --cfg-options, which would take paths apart.
-            cfg.merge_from_dict({'randomness.seed': seed})
-            people = []
-            for i, metric in enumerate(cfg.val_evaluator):
-                key = key_of_file(metric)
-                if key:
-                    metric[key] = str(folder / f'people{i}')
-                    people += [(metric, metric[key])]
-            step = Step(TOOLS / 'train.py', folder, str(config), cfg, [], gpus)
-            runs += [Run(name, seed, step, people)]
-    return runs
+        return 1
+    return args.gpus or (batch_in_name(args.config) or [1])[0]
 
 
-def with_earlier(
-    runs: List[Run],
-    losses: Dict[str, dict],
-    shared: Config,
-    args: argparse.Namespace,
-) -> List[Run]:
-    """Trainings that are asked for, and others that have ended.
-
-    Args:
-        runs (list[Run]): Those that are asked for.
-        losses (dict[str, dict]): All losses of the folder.
-        shared (Config): What all have in common.
-        args (argparse.Namespace): The command line.
-
-    Returns:
-        list[Run]: In the order of losses and seeds.
-    """
-    asked = {(run.loss, run.seed) for run in runs}
+def all_seeds(losses: Iterable[str], args: argparse.Namespace) -> List[int]:
+    """Seeds that are asked for, and those of earlier trainings."""
     found = [
         int(path.name[len('seed') :])
         for name in losses
         for path in (args.work_dir / name).glob('seed*')
         if path.name[len('seed') :].isdecimal()
     ]
-    seeds = sorted({*args.seeds, *found})
-    return [
-        run
-        for run in make_runs(losses, shared, seeds, args)
-        if (run.loss, run.seed) in asked or run.step.ended_well
-    ]
+    return sorted({*args.seeds, *found})
+
+
+def make_runs(
+    cfgs: Dict[str, Config], seeds: List[int], args: argparse.Namespace
+) -> List[Run]:
+    """All trainings, one loss after the other.
+
+    Args:
+        cfgs (dict[str, Config]): What is trained with each loss.
+        seeds (list[int]): Each of them once.
+        args (argparse.Namespace): The command line.
+
+    Returns:
+        list[Run]: The trainings.
+    """
+    runs = []
+    for name, plain in cfgs.items():
+        for seed in seeds:
+            folder = args.work_dir / name / f'seed{seed}'
+            config = args.work_dir / 'configs' / name / f'seed{seed}.py'
+            cfg = deepcopy(plain)
+            # Not by --cfg-options, which would take paths apart.
+            cfg.merge_from_dict({'randomness.seed': seed})
+            for i, metric in enumerate(cfg.val_evaluator):
+                key = key_of_file(metric)
+                if key:
+                    metric[key] = str(folder / f'people{i}')
+            step = Step(
+                *(TOOLS / 'train.py', folder, str(config), cfg),
+                options=[],
+                gpus=processes(args),
+            )
+            runs += [Run(name, seed, step)]
+    return runs
 
 
 def check_data(cfg: Config) -> None:
@@ -507,16 +499,13 @@ def check_data(cfg: Config) -> None:
             sys.exit(_mmpose._missing(name, path))
 
 
-def prepare(
-    losses: Dict[str, dict],
-    shared: Config,
-    runs: List[Run],
-    args: argparse.Namespace,
-) -> Dict[str, dict]:
-    """Write the configs, beside what is in the folder of the same settings.
+def merge_settings(
+    losses: Dict[str, dict], shared: Config, args: argparse.Namespace
+) -> Dict[str, Any]:
+    """What is trained, with the losses that the folder has already.
 
     Returns:
-        dict[str, dict]: All losses of the folder, those of earlier first.
+        dict[str, Any]: For ``settings.json``, earlier losses first.
 
     Raises:
         ValueError: If there are trainings of other settings.
@@ -526,7 +515,7 @@ def prepare(
         json.dumps(
             dict(
                 config=Path(args.config).name,
-                gpus=runs[0].step.gpus,
+                gpus=processes(args),
                 settings=shared.to_dict(),
                 losses=losses,
             ),
@@ -548,13 +537,19 @@ def prepare(
                     f'{now.get(key)}: give another --work-dir.'
                 )
         new['losses'] = known
-    (args.work_dir / 'configs').mkdir(parents=True, exist_ok=True)
-    write_json(path, new)
-    for name, cfg in loss_configs(losses, shared).items():
-        config = args.work_dir / 'configs' / f'{name}.py'
-        if not config.exists():
-            write_text(config, cfg.pretty_text)
-    return {**new['losses'], **losses}
+    return new
+
+
+def write_settings(
+    settings: Dict[str, Any], cfgs: Dict[str, Config], args: argparse.Namespace
+) -> None:
+    """Write down what is trained, and a config for each loss."""
+    folder = args.work_dir / 'configs'
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(args.work_dir / 'settings.json', settings)
+    for name, cfg in cfgs.items():
+        if not (folder / f'{name}.py').exists():
+            write_text(folder / f'{name}.py', cfg.pretty_text)
 
 
 def flat(value: Any, key: str = '') -> Iterator[Tuple[str, Any]]:
@@ -690,8 +685,8 @@ def other_people(
     logging.disable(logging.WARNING)
     warnings.filterwarnings('ignore', message='The metainfo config file')
     try:
-        for metric, path in run.people:
-            others = score_on_others(run.step.cfg, metric, path, score)
+        for metric in run.step.cfg.val_evaluator:
+            others = score_on_others(run.step.cfg, metric, score)
             if others is not None and np.isclose(others.scores[0], expected):
                 content = dict(others._asdict(), scores=others.scores.tolist())
                 write_json(kept, content)

@@ -256,16 +256,17 @@ def test_average_precision_is_that_of_coco(coco_results):
 
 
 def test_coco_on_drawn_images(coco_results):
-    metric, path, dataset, expected = coco_results
+    metric, path, _, expected = coco_results
+    metric['outfile_prefix'] = path
     cfg = Config(dict(val_dataloader=dict(dataset=dict(type='CocoDataset'))))
     assert people.key_of_file(people.keep_people(metric)) == 'outfile_prefix'
-    found, *what = people.score_on_others(cfg, metric, path, 'coco/AP')
+    found, *what = people.score_on_others(cfg, metric, 'coco/AP')
     assert what == [4, 'images']
     assert found.shape == (1 + stats.DRAWS,)
     assert found[0] == pytest.approx(expected['coco/AP'], abs=1e-12)
     # Not all images are equally hard.
     assert found.min() < found[0] < found.max()
-    assert people.score_on_others(cfg, metric, path, 'coco/AR') is None
+    assert people.score_on_others(cfg, metric, 'coco/AR') is None
 
 
 @pytest.mark.parametrize('prefix', [None, 'mine'])
@@ -274,7 +275,8 @@ def test_pck_on_drawn_people(tmp_path, prefix):
     metric = dict(type='PCKAccuracy', thr=0.5, prefix=prefix)
     kept = people.keep_people(metric)
     path = tmp_path / 'people0'
-    evaluator = KeptMetric(kept['metric'], str(path))
+    kept['out_file'] = str(path)
+    evaluator = KeptMetric(kept['metric'], kept['out_file'])
     evaluator.dataset_meta = {}
     truth = np.array([[[0.0, 0], [5, 5]]])
     for shift in (0, 1, 8):
@@ -296,11 +298,11 @@ def test_pck_on_drawn_people(tmp_path, prefix):
     assert evaluator.results == []
     assert people.key_of_file(kept) == 'out_file'
     cfg = Config(dict(val_dataloader=dict(dataset=dict(type='CocoDataset'))))
-    found, *what = people.score_on_others(cfg, kept, str(path), name)
+    found, *what = people.score_on_others(cfg, kept, name)
     assert what == [3, 'people']
     times = np.r_[[[1, 1, 1]], stats.draw_people(3)]
     assert found == pytest.approx(times[:, :2].sum(axis=1) / 3)
-    assert people.score_on_others(cfg, kept, str(path), 'coco/AP') is None
+    assert people.score_on_others(cfg, kept, 'coco/AP') is None
 
 
 def test_other_metrics_are_left_alone():
@@ -767,10 +769,11 @@ def test_every_config_takes_every_loss_it_can(config):
     assert score in ('coco/AP', 'PCK', 'lsp/PCK')
     if '_cpm_' in config.stem:  # its backbone predicts
         with pytest.raises(ValueError, match='no final layer'):
-            tool.make_runs(losses, cfg, [0], arguments(config))
+            tool.loss_configs(losses, cfg)
         for name in ('anchor', 'bce', 'focal'):
             del losses[name]
-    runs = tool.make_runs(losses, cfg, [0], arguments(config))
+    cfgs = tool.loss_configs(losses, cfg)
+    runs = tool.make_runs(cfgs, [0], arguments(config))
     assert [run.loss for run in runs] == list(losses)
     for run in runs:
         head = MODELS.build(run.step.cfg.model.head)
@@ -786,9 +789,12 @@ def test_every_config_takes_every_loss_it_can(config):
             'SideSwaps',
             'KeypointErrors',
         ]
-        ((metric, path),) = run.people
-        assert path in run.step.cfg.val_evaluator[0].values()
-        assert metric is run.step.cfg.val_evaluator[0]
+        files = [
+            metric[people.key_of_file(metric)]
+            for metric in run.step.cfg.val_evaluator
+            if people.key_of_file(metric)
+        ]
+        assert files == [f'w/{run.loss}/seed0/people0']
 
 
 def test_what_all_trainings_share():
@@ -817,12 +823,12 @@ def test_own_diagnostics_are_replaced():
     ]
     cfg.val_evaluator = own
     losses = dict(mse=loss_names.LOSSES['mse'])
-    (run,) = tool.make_runs(losses, cfg, [3], arguments(DEMO))
+    cfgs = tool.loss_configs(losses, cfg)
+    (run,) = tool.make_runs(cfgs, [3], arguments(DEMO))
     types = [metric['type'] for metric in run.step.cfg.val_evaluator]
     assert types[0] == 'KeptMetric'
     assert len(types) == len(set(types)) == 7
     assert run.step.cfg.val_evaluator[0].out_file == 'w/mse/seed3/people0'
-    assert run.people[0][1] == 'w/mse/seed3/people0'
     assert run.step.cfg.randomness.seed == 3
     assert run.step.options == []
 

@@ -11,7 +11,6 @@ gives logits.
 
 import argparse
 import logging
-import re
 import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
@@ -21,7 +20,7 @@ import numpy as np
 from mmengine.config import Config, DictAction
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader, set_random_seed
+from mmengine.runner import set_random_seed
 from mmpose.registry import DATASETS, MODELS
 from torch import nn
 from torch.utils.data import Dataset
@@ -35,15 +34,9 @@ from mmpose_lossplus.visualization import (
 
 # What the tools share lies in tools/.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from _checkpoints import Misfit, load_weights, replace  # noqa: E402
+from _checkpoints import load_from_file, replace, summary  # noqa: E402
 from _losses import parse_losses  # noqa: E402
 from _mmpose import move_data  # noqa: E402
-
-
-def summary(error: Exception) -> str:
-    """The first sentence of an error, with its kind."""
-    sentence = re.split(r'\n|\. ', str(error).strip())[0].rstrip('.')
-    return f'{type(error).__name__} {sentence}'.strip()
 
 
 def load_config(path: str, options: Dict[str, Any]) -> Config:
@@ -81,19 +74,7 @@ def load_model(
         model.init_weights()
         logging.disable(logging.NOTSET)
         return model
-    try:
-        weights = CheckpointLoader.load_checkpoint(
-            checkpoint, map_location='cpu', logger='silent'
-        )
-        load_weights(model, weights)
-    except Misfit as error:
-        sys.exit(
-            f'The checkpoint {checkpoint} does not fit {config}: {error}.'
-        )
-    except Exception as error:  # a checkpoint may hold and raise anything
-        sys.exit(
-            f'The checkpoint {checkpoint} cannot be read: {summary(error)}.'
-        )
+    load_from_file(model, checkpoint, config)
     return model
 
 

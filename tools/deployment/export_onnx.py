@@ -23,7 +23,6 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
 from mmengine.utils import digit_version
 from mmpose.apis.inference import dataset_meta_from_config
 from mmpose.models.pose_estimators.base import BasePoseEstimator
@@ -40,7 +39,7 @@ except ImportError as error:
 
 # What the tools share lies in tools/.
 sys.path[:0] = map(str, [*Path(__file__).resolve().parents][:2])
-from _checkpoints import Misfit, load_weights, replace, summary  # noqa: E402
+from _checkpoints import load_from_file, replace, summary  # noqa: E402
 from _rewrite import fold, split_deconvs  # noqa: E402
 
 OPSET = 14  # the first with HardSwish
@@ -351,19 +350,7 @@ def load(
         print('NO CHECKPOINT: the weights are RANDOM, good for speed alone.')
         net.initialize()
         return cfg, net
-    try:
-        weights = CheckpointLoader.load_checkpoint(
-            checkpoint, map_location='cpu', logger='silent'
-        )
-        load_weights(net.model, weights)
-    except Misfit as error:
-        sys.exit(
-            f'The checkpoint {checkpoint} does not fit {config}: {error}.'
-        )
-    except Exception as error:  # a checkpoint may hold and raise anything
-        sys.exit(
-            f'The checkpoint {checkpoint} cannot be read: {summary(error)}.'
-        )
+    load_from_file(net.model, checkpoint, config)
     return cfg, net
 
 
