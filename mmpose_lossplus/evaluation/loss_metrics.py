@@ -133,17 +133,20 @@ class LossConsistency(_LossMetric):
     'MSE' and 'objective' are Spearman's correlation over people, the error
     being the mean over a person's keypoints; 'MSE by map' and 'objective by
     map' are over all keypoints of all people, each with the loss of its own
-    map, and nearer to the paper's point. Equal values share their mean rank;
-    if all are equal, the correlation is NaN. Errors are distances between
-    label and decoded prediction, divided as for PCK (see
+    map, and nearer to the paper's point. 'objective at equal MSE' is its
+    heart: Spearman's partial correlation of objective and error over
+    keypoints, given MSE, which is what the loss knows of the error that MSE
+    does not. Equal values share their mean rank; if all are equal, or the
+    objective ranks all maps as MSE does, the correlation is NaN. Errors are
+    distances between label and decoded prediction, divided as for PCK (see
     :class:`KeypointErrors`).
 
     Only keypoints that have a weight in training count. A person's loss is
     the mean over the maps of these, or it would rank people by how many
     keypoints of theirs are labelled. A loss that chooses among the keypoints
-    (with a ``topk``, as ``KeypointOHKMMSELoss``) has none of a single map and
-    no 'objective by map'; a person's is the mean of the ``topk`` hardest, or
-    of all if fewer are labelled.
+    (with a ``topk``, as ``KeypointOHKMMSELoss``) has none of a single map, so
+    that there is only 'objective'; a person's is the mean of the ``topk``
+    hardest, or of all if fewer are labelled.
 
     Args:
         codec (dict, optional): See :class:`HeatmapMetric`. Defaults to
@@ -206,18 +209,23 @@ class LossConsistency(_LossMetric):
 
         Returns:
             dict[str, float]: 'MSE', 'MSE by map' and, if there is a loss,
-            'objective' and 'objective by map'.
+            'objective', 'objective by map' and 'objective at equal MSE'.
         """
         results = [result for result in results if result['errors'].size]
         means = [result['errors'].mean() for result in results]
         errors = [error for result in results for error in result['errors']]
-        table = {}
+        table, by_map = {}, {}
         for name, loss in self.losses.items():
             table[name] = _spearman(means, [r[name] for r in results])
             if not hasattr(loss, 'topk'):
-                name = f'{name} by map'
-                values = [value for r in results for value in r[name]]
-                table[name] = _spearman(errors, values)
+                by_map[name] = [
+                    x for r in results for x in r[f'{name} by map']
+                ]
+                table[f'{name} by map'] = _spearman(errors, by_map[name])
+        if 'objective' in by_map:
+            table['objective at equal MSE'] = _partial_spearman(
+                errors, by_map['objective'], by_map['MSE']
+            )
         return table
 
 
@@ -225,6 +233,16 @@ def _spearman(x: list, y: list) -> float:
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
     return float(spearmanr(x, y)[0])
+
+
+def _partial_spearman(x: list, y: list, given: list) -> float:
+    """Correlation of what the ranks of ``given`` do not tell of both."""
+    xy, xz, yz = _spearman(x, y), _spearman(x, given), _spearman(y, given)
+    if math.isnan(xz) or math.isnan(yz):  # all of one MSE
+        return xy
+    left = (1 - xz**2) * (1 - yz**2)
+    # Equal ranks give 1 but for rounding.
+    return (xy - xz * yz) / math.sqrt(left) if left > 1e-12 else math.nan
 
 
 @METRICS.register_module()

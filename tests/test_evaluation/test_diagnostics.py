@@ -29,7 +29,7 @@ from .samples import sample
 DEMO = 'configs/demo/td-hm_mobilenetv3-dwattn_{}1xb16-60e_demo-128x96.py'
 NUMBERS = {
     'heatmap': 2,
-    'consistency': 4,
+    'consistency': 5,
     'share': 7,
     'double_counting': 3,
     'side_swaps': 2,

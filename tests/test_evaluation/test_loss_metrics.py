@@ -133,6 +133,7 @@ def test_consistency_of_equal_mse_patterns():
         assert math.isnan(table['MSE by map'])
         assert table['objective'] == pytest.approx(rho)
         assert table['objective by map'] == pytest.approx(rho)
+        assert table['objective at equal MSE'] == pytest.approx(rho)
 
 
 @pytest.mark.parametrize(('sign', 'rho'), [(1, 1.0), (-1, -1.0)])
@@ -158,7 +159,7 @@ def test_consistency_against_a_loop(maps):
     samples = people(*maps)
     loss = dict(type='AsymmetricMSELoss', beta=0.1)
     table = evaluate(LossConsistency(loss=loss), samples)
-    means, errors, by_person, by_map = [], [], [], []
+    means, errors, by_person, by_map, mse_by_map = [], [], [], [], []
     for i, person in enumerate(samples):
         pred, truth = (
             person[name]['keypoints'][0]
@@ -171,6 +172,7 @@ def test_consistency_against_a_loop(maps):
                 s, g = outputs[i, k].double(), targets[i, k].double()
                 over = (s - g).clamp(min=0)
                 values.append(((s - g) ** 2 + 0.1 * over**2).mean().item())
+                mse_by_map.append(((s - g) ** 2).mean().item())
         means.append(np.mean(own))
         by_person.append(np.mean(values))
         errors += own
@@ -182,6 +184,21 @@ def test_consistency_against_a_loop(maps):
     assert len(errors) == 21
     assert table['objective'] == pytest.approx(rho(means, by_person))
     assert table['objective by map'] == pytest.approx(rho(errors, by_map))
+
+    # What a line through the ranks of MSE leaves of the other ranks.
+    x, y, given = map(rankdata, (errors, by_map, mse_by_map))
+    x, y = (a - np.polyval(np.polyfit(given, a, 1), given) for a in (x, y))
+    rest = np.corrcoef(x, y)[0, 1]
+    assert 0.01 < abs(rest) < 0.99
+    assert table['objective at equal MSE'] == pytest.approx(rest)
+
+
+def test_nothing_beyond_mse(maps):
+    """A multiple of MSE says nothing of the error that MSE does not."""
+    loss = dict(type='KeypointMSELoss', use_target_weight=True, loss_weight=3)
+    table = evaluate(LossConsistency(loss=loss), people(*maps))
+    assert table['objective by map'] == pytest.approx(table['MSE by map'])
+    assert math.isnan(table['objective at equal MSE'])
 
 
 def test_consistency_of_what_cannot_be_ranked(maps):
