@@ -3,7 +3,9 @@ from typing import List, Optional
 from mmengine.config import Config
 
 
-def diagnostic_metrics(cfg: Config, norm_item: str = 'bbox') -> List[dict]:
+def diagnostic_metrics(
+    cfg: Config, norm_item: str = 'bbox', loss: Optional[dict] = None
+) -> List[dict]:
     """All diagnostics for the model of a config.
 
     They look at heatmaps, so the model must give them, with
@@ -15,6 +17,8 @@ def diagnostic_metrics(cfg: Config, norm_item: str = 'bbox') -> List[dict]:
             whether there is UDP from the ``TopdownAffine`` of its data.
         norm_item (str): What distances are divided by, 'bbox' or 'head'.
             Defaults to 'bbox'.
+        loss (dict, optional): Config of a loss to look at instead of the
+            head's. Defaults to ``None``.
 
     Returns:
         list[dict]: Configs of the metrics, for ``val_evaluator`` or
@@ -25,7 +29,7 @@ def diagnostic_metrics(cfg: Config, norm_item: str = 'bbox') -> List[dict]:
     """
     model = cfg.model.get('module', cfg.model)  # a MultiScaleTTA has it
     head = model.get('head') or {}
-    codec, loss = head.get('decoder'), head.get('loss')
+    codec, loss = head.get('decoder'), loss or head.get('loss')
     if not codec or not loss:
         raise ValueError(
             'The diagnostics are for top-down heatmap models, whose head has '

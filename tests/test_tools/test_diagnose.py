@@ -65,6 +65,26 @@ def test_table(files, run, tmp_path, capsys):
     assert 'mirror image' not in printed
 
 
+def test_several_losses(files, run, tmp_path):
+    """Each is there as if it were the config's, and all else once."""
+    dump, config = files
+    numbers = {}
+    for name, args in dict(
+        own=['--cfg-options', 'model.head.loss.beta=0.1'],
+        other=['--cfg-options', 'model.head.loss.type=RegularizedMSELoss'],
+        both=['--losses', "b=dict(type='AsymmetricMSELoss',beta=0.1)", 'rmse'],
+    ).items():
+        out = tmp_path / f'{name}.json'
+        run(*files, '--out', out, *args)
+        numbers[name] = json.loads(out.read_text())
+    expected = {}
+    for name, key in (('own', 'b'), ('other', 'rmse')):
+        for metric, value in numbers[name].items():
+            expected[metric.replace('/objective', f'/{key}')] = value
+    assert expected['heatmap/b'] != expected['heatmap/rmse']
+    assert numbers['both'] == expected
+
+
 def test_numbers_without_a_value(files, run, tmp_path, capsys):
     """JSON has no NaN."""
     dump, config = files

@@ -16,7 +16,7 @@ import math
 import pickle
 import sys
 from pathlib import Path
-from typing import Dict, List, Union
+from typing import Dict, List, Optional, Union
 
 import mmengine
 from mmengine.config import Config, DictAction
@@ -32,6 +32,7 @@ from mmpose_lossplus import diagnostic_metrics
 # Python finds no module one folder up unless it is told.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _checkpoints import write_text  # noqa: E402
+from _losses import parse_losses  # noqa: E402
 
 
 def load_dump(path: str) -> List[dict]:
@@ -65,7 +66,10 @@ def load_dump(path: str) -> List[dict]:
 
 
 def diagnose(
-    samples: List[dict], cfg: Config, norm_item: str
+    samples: List[dict],
+    cfg: Config,
+    norm_item: str,
+    losses: Optional[Dict[str, dict]] = None,
 ) -> Dict[str, Dict[str, float]]:
     """Compute all diagnostics.
 
@@ -73,16 +77,24 @@ def diagnose(
         samples (list[dict]): A data sample for each person.
         cfg (Config): The config that they were predicted with.
         norm_item (str): What distances are divided by, 'bbox' or 'head'.
+        losses (dict[str, dict], optional): Configs of losses to look at, which
+            are named in place of 'objective', instead of the config's own.
 
     Returns:
         dict[str, dict[str, float]]: By what it is, the first line of the
         metric's docstring, its numbers with prefix.
 
     Raises:
-        ValueError: If the dump does not fit the config or has no heatmaps.
+        ValueError: If the dump does not fit the config or has no heatmaps, or
+            a loss takes logits and the heatmaps are no probabilities.
     """
     init_default_scope('mmpose')
-    evaluator = Evaluator(diagnostic_metrics(cfg, norm_item))
+    evaluators = {}
+    for name, loss in (losses or dict(objective=None)).items():
+        metrics = diagnostic_metrics(cfg, norm_item, loss)
+        if evaluators:  # one has measured what is of no loss
+            metrics = [metric for metric in metrics if 'loss' in metric]
+        evaluators[name] = Evaluator(metrics)
     # The names of the keypoints need no data.
     dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True))
     predicted = samples[0]['pred_instances']['keypoints'].shape[1]
@@ -92,19 +104,20 @@ def diagnose(
             f'of the config {dataset.metainfo["num_keypoints"]}: it was made '
             'with another config.'
         )
-    evaluator.dataset_meta = dataset.metainfo
-    numbers = evaluator.offline_evaluate(
-        track_iter_progress(samples, file=sys.stderr)
-    )
-    print(file=sys.stderr)
-    return {
-        inspect.getdoc(metric).splitlines()[0].rstrip('.'): {
-            name: value
-            for name, value in numbers.items()
-            if name.startswith(f'{metric.prefix}/')
-        }
-        for metric in evaluator.metrics
-    }
+    table = {}
+    for name, evaluator in evaluators.items():
+        evaluator.dataset_meta = dataset.metainfo
+        numbers = evaluator.offline_evaluate(
+            track_iter_progress(samples, file=sys.stderr)
+        )
+        print(file=sys.stderr)
+        for metric in evaluator.metrics:
+            title = inspect.getdoc(metric).splitlines()[0].rstrip('.')
+            for key, value in numbers.items():
+                if key.startswith(f'{metric.prefix}/'):
+                    key = key.replace('/objective', f'/{name}')
+                    table.setdefault(title, {})[key] = value
+    return table
 
 
 def print_table(table: Dict[str, Dict[str, float]]) -> None:
@@ -133,6 +146,13 @@ def main() -> None:
     parser.add_argument('config', help='the config that it was made with')
     parser.add_argument('--out', help='JSON file to write the numbers to')
     parser.add_argument(
+        '--losses',
+        nargs='+',
+        metavar='LOSS',
+        help='what each of these says of the heatmaps, instead of the loss '
+        'of the config; named as for tools/compare_losses.py',
+    )
+    parser.add_argument(
         '--norm-item',
         choices=('bbox', 'head'),
         default='bbox',
@@ -155,7 +175,8 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options)
     try:
-        table = diagnose(load_dump(args.dump), cfg, args.norm_item)
+        losses = parse_losses(args.losses or [])
+        table = diagnose(load_dump(args.dump), cfg, args.norm_item, losses)
     except ValueError as error:
         sys.exit(str(error))
     print_table(table)
