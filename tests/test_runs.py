@@ -3,7 +3,6 @@
 import errno
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -23,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import mmpose_lossplus  # noqa: F401  registers the components
 
 from .conftest import ROOT, needs_autocast
+from .processes import run_in_processes
 from .test_configs import CONFIGS
 
 HEATMAPS = ('AsymmetricMSELoss', 'RegularizedMSELoss', 'FocusedMSELoss')
@@ -91,15 +91,8 @@ def batch(indices):
     return dict(inputs=torch.stack(inputs).float(), data_samples=samples)
 
 
-def train_on_shards(rank, world_size, folder, port=None):
+def train_on_shards(rank, world_size, folder):
     """Four pictures in three steps; rank 0 saves losses and weights."""
-    if world_size > 1:
-        torch.distributed.init_process_group(
-            'gloo',
-            init_method=f'tcp://127.0.0.1:{port}',
-            rank=rank,
-            world_size=world_size,
-        )
     results = {}
     for loss in LOSSES:
         model = pose_model(loss).double()
@@ -131,10 +124,7 @@ def test_two_processes_train_as_one(tmp_path):
     """Means over all pixels of equal shards have the mean of all."""
     folder = str(tmp_path)
     train_on_shards(0, 1, folder)
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(train_on_shards, (2, folder, port), nprocs=2)
+    run_in_processes(train_on_shards, 2, folder)
     one, two = (torch.load(tmp_path / f'{n}.pth') for n in (1, 2))
     for loss in LOSSES:
         torch.testing.assert_close(two[loss], one[loss], rtol=1e-9, atol=1e-12)

@@ -2,7 +2,6 @@
 
 import pickle
 import re
-import socket
 
 import pytest
 import torch
@@ -23,6 +22,7 @@ from mmpose_lossplus.evaluation import (
 )
 
 from ..conftest import ROOT
+from ..processes import run_in_processes
 from ..test_configs import CONFIGS
 from .samples import sample
 
@@ -183,15 +183,8 @@ def people(n):
         yield sample(*maps, None, *places, size=1.0 + i)
 
 
-def evaluate_part(rank, world_size, folder, port=None):
+def evaluate_part(rank, world_size, folder):
     """All metrics of a part of five people; rank 0 saves what they say."""
-    if world_size > 1:
-        torch.distributed.init_process_group(
-            'gloo',
-            init_method=f'tcp://127.0.0.1:{port}',
-            rank=rank,
-            world_size=world_size,
-        )
     kept = dict(type='PCKAccuracy', thr=0.2)
     metrics = [
         HeatmapValidationLoss(loss=dict(type='AsymmetricMSELoss')),
@@ -220,10 +213,7 @@ def evaluate_part(rank, world_size, folder, port=None):
 def test_two_processes_measure_as_one(tmp_path):
     folder = str(tmp_path)
     evaluate_part(0, 1, folder)
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(evaluate_part, (2, folder, port), nprocs=2)
+    run_in_processes(evaluate_part, 2, folder)
     one, two = (torch.load(tmp_path / f'{n}.pth') for n in (1, 2))
     assert len(one) > 20
     assert two == pytest.approx(one, nan_ok=True)

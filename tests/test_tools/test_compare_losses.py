@@ -27,6 +27,7 @@ from mmpose_lossplus import KeptMetric, SigmoidConv2d
 
 from ..conftest import ROOT, load_tool
 from ..test_configs import CONFIGS
+from .fake_scripts import ARGUMENTS
 from .test_checkpoints import save_checkpoint
 
 tool = load_tool('compare_losses.py')
@@ -933,18 +934,8 @@ def test_trainings_side_by_side(monkeypatch):
 
 # Trainings
 
-FAKE_TRAIN = """
-import argparse, json, pathlib, shutil, sys
-parser = argparse.ArgumentParser()
-parser.add_argument('config', type=pathlib.Path)
-parser.add_argument('--work-dir', type=pathlib.Path)
-parser.add_argument('--launcher')
-parser.add_argument('--resume', action='store_true')
-parser.add_argument('--auto-scale-lr', action='store_true')
-parser.add_argument('--cfg-options', nargs='+', default=[])
-args = parser.parse_args()
-here = pathlib.Path(__file__).parent
-loss = args.config.parent.name
+FAKE_TRAIN = f'TEST = False{ARGUMENTS}'
+FAKE_TRAIN += """loss = args.config.parent.name
 seed = int(args.work_dir.name[len('seed'):])
 with open(here / 'calls', 'a') as file:
     print(loss, seed, 'resumed' if args.resume else 'new', file=file)

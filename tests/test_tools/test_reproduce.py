@@ -21,23 +21,10 @@ import torch
 from mmengine.config import Config
 
 from ..conftest import ROOT, load_tool
+from .fake_scripts import ARGUMENTS
 from .test_checkpoints import log, save_checkpoint
 
-COMMON = """
-import argparse, json, pathlib, shutil, sys
-parser = argparse.ArgumentParser()
-parser.add_argument('config', type=pathlib.Path)
-if TEST:
-    parser.add_argument('checkpoint', type=pathlib.Path)
-    parser.add_argument('--out', type=pathlib.Path)
-parser.add_argument('--work-dir', type=pathlib.Path)
-parser.add_argument('--launcher')
-parser.add_argument('--resume', action='store_true')
-parser.add_argument('--auto-scale-lr', action='store_true')
-parser.add_argument('--cfg-options', nargs='+', default=[])
-args = parser.parse_args()
-here = pathlib.Path(__file__).parent
-with open(here / 'calls', 'a') as file:
+COMMON = f"""{ARGUMENTS}with open(here / 'calls', 'a') as file:
     print(pathlib.Path(__file__).stem, args.work_dir, file=file)
 """
 FAKE_TRAIN = f"""TEST = False{COMMON}
