@@ -43,6 +43,7 @@ def run(tool, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_inference(tool, run):
     printed, rows = run('--rounds', '2')
     assert f'torch {torch.__version__}' in printed.replace('\n', ' ')
@@ -113,6 +114,7 @@ def test_bad_options(run, capsys):
     assert "invalid choice: 'HRNet'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_openvino(run):
     pytest.importorskip('openvino')
     printed, rows = run('--rounds', '1', '--backends', 'openvino')

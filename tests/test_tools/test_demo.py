@@ -54,6 +54,7 @@ def test_unknown_loss(run_tool, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('tool', ['draw_predictions.py', 'plot_training.py'])
 def test_pictures_have_help(run_tool, tool):
     assert (
@@ -62,6 +63,7 @@ def test_pictures_have_help(run_tool, tool):
     )
 
 
+@pytest.mark.slow
 def test_missing_dump(run_tool, tmp_path):
     result = run_tool(
         *('analysis_tools/draw_predictions.py', tmp_path / 'no.pkl', 'x.png'),

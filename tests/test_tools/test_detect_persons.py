@@ -632,6 +632,7 @@ def test_no_person_among_the_classes(detect, pictures, tmp_path):
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.slow
 def test_no_traceback(run_tool, weights, tmp_path):
     """As a user sees it, several GPUs where there is none included."""
     args = (TINY, weights, '--img-root', tmp_path, '--out', 'b.json')

@@ -775,6 +775,7 @@ def test_bad_options_are_refused(generate, tmp_path, args, message):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_as_a_user_runs_it(run_tool, tmp_path):
     out = tmp_path / 'people'
     args = ('--num-train', 2, '--num-val', 1, '--size', '40x60')

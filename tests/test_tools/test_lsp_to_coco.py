@@ -203,6 +203,7 @@ def test_empty_parts_are_refused(data, convert, first):
         convert(*both(data), '--val-from', first)
 
 
+@pytest.mark.slow
 def test_as_a_user_runs_it(data, tmp_path, run_tool):
     tool = 'dataset_converters/lsp_to_coco.py'
     result = run_tool(tool, *both(data), '--out', tmp_path / 'out')

@@ -275,6 +275,7 @@ def test_documented_figures(tool):
         assert f'\n{name} ' in tool.__doc__
 
 
+@pytest.mark.slow
 def test_bad_folder(run_tool, tmp_path):
     file = tmp_path / 'file'
     file.write_text('no folder')

@@ -154,6 +154,7 @@ def test_with_a_box_file(run_tool, shared_data, tmp_path):
     assert 'coco/AP' in log
 
 
+@pytest.mark.slow
 def test_own_config_in_another_folder(run_tool, coco_data, tmp_path):
     """Two imports' worth of lines over an installed MMPose config."""
     config = tmp_path / 'mine' / 'my_config.py'
@@ -231,6 +232,7 @@ def test_help_is_the_host_s(run_tool):
     assert 'Train a pose model' in run_tool('train.py', '--help').stdout
 
 
+@pytest.mark.slow
 def test_missing_files_of_the_test_sets(run_tool, tmp_path):
     """Each is named before anything is built, with where to get it."""
     anchor_loss = ROOT / 'configs' / 'anchor_loss'
