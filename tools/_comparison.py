@@ -47,7 +47,7 @@ DIAGNOSTICS = {
     'consistency/objective': 'rank correlation of the loss and error',
     'consistency/MSE by map': 'of MSE and error, by map',
     'consistency/objective by map': 'of the loss and error, by map',
-    'consistency/objective at equal MSE': 'of the two at equal MSE',
+    'consistency/objective at equal MSE': 'the same at equal MSE',
     'share/MSE foreground': 'MSE on foreground, %',
     'share/objective foreground': 'the loss on foreground, %',
 }
