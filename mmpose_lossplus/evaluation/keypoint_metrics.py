@@ -307,6 +307,8 @@ class DoubleCounting(HeatmapMetric):
 
     def measure(self, sample: dict, maps: Maps) -> np.ndarray:
         labelled = maps.weights[0] > 0
+        if not labelled.any():
+            return np.zeros(4)
         output = maps.output[0, labelled].double()
         if output.isnan().any():
             return np.full(4, math.nan)

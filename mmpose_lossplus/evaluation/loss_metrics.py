@@ -295,6 +295,8 @@ class LossShare(_LossMetric):
 
     def measure(self, sample: dict, maps: Maps) -> Dict[str, list]:
         labelled = maps.weights[0] > 0
+        if not labelled.any():
+            return {name: [0.0, 0.0] for name in ('pixels', *self.losses)}
         # Of a mean over all maps, so that people add up.
         part = labelled.double().mean().item()
         maps = Maps(*(x[:, labelled] for x in maps))
@@ -302,8 +304,6 @@ class LossShare(_LossMetric):
         foreground = (maps.target > self.threshold * peak).double()
         parts = [foreground, 1 - foreground]
         result = dict(pixels=[p.sum().item() for p in parts])
-        if not labelled.any():
-            return {**result, **{name: [0.0, 0.0] for name in self.losses}}
         for name, loss, output in self.inputs(maps):
             result[name] = [math.nan, math.nan]
             if isinstance(loss, KeypointMSELoss):
