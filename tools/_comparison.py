@@ -51,6 +51,7 @@ DIAGNOSTICS = {
     'share/MSE foreground': 'MSE on foreground, %',
     'share/objective foreground': 'the loss on foreground, %',
 }
+TITLE, NAME = 24, 12  # characters, for what a number is and for a loss
 # Okabe and Ito's colours, two of Tol's and grey; then again, dashed.
 COLOURS = ('#000000', '#0072B2', '#56B4E9', '#009E73', '#E69F00')
 COLOURS += ('#D55E00', '#CC79A7', '#882255', '#999999')
@@ -462,8 +463,19 @@ def print_report(comparison: Comparison, console: Console) -> None:
     console.print(
         sheet('Losses compared', comparison.header(), comparison.rows())
     )
-    diagnostics = comparison.diagnostics(spreads=False)
-    console.print(sheet('Diagnostics, mean', *diagnostics))
+    header, rows = comparison.diagnostics(spreads=False)
+    # As many losses side by side as leave each number on its line.
+    longest = max(len(cell) for row in (header, *rows) for cell in row[1:])
+    number = max(1, (console.width - TITLE) // (1 + min(longest, NAME)))
+    for i in range(1, len(header), number):
+        part = slice(i, i + number)
+        console.print(
+            sheet(
+                'Diagnostics, mean',
+                ['', *header[part]],
+                [[row[0], *row[part]] for row in rows],
+            )
+        )
     for line in comparison.method():
         console.print(Text(line))
     console.print()

@@ -4,6 +4,8 @@ The fast tests put a fake script in place of tools/train.py.
 """
 
 import csv
+import dataclasses
+import io
 import json
 import math
 import os
@@ -21,6 +23,7 @@ import pytest
 from mmengine.config import Config
 from mmpose.evaluation.metrics import CocoMetric
 from mmpose.registry import DATASETS, MODELS
+from rich.console import Console
 from torch import nn
 
 from mmpose_lossplus import KeptMetric, SigmoidConv2d
@@ -480,6 +483,28 @@ def test_what_is_resampled_is_said():
     assert 'over seeds and the test images, which are the same' in text
     assert f'Each of the test images is {alone}' in text
     assert 'over the test images ALONE' in ' '.join(on_people([0]).method())
+
+
+@pytest.mark.parametrize('width', [40, 80, 200])
+def test_numbers_stay_on_their_line(width):
+    """Of any number of losses, in a terminal of any width."""
+    numbers = [f'0.{i}' for i in range(111, 124) if i % 10]
+    results = [
+        dataclasses.replace(
+            result(f'a_loss_of_some_length_{i}', 0),
+            metrics={1: {'AP': 0.5, 'heatmap/MSE': float(number)}},
+        )
+        for i, number in enumerate(numbers)
+    ]
+    names = [x.loss for x in results]
+    several = comparison.Comparison(results, 'AP', names[0], None, names)
+    console = Console(width=width, file=io.StringIO())
+    comparison.print_report(several, console)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    start = next(i for i, x in enumerate(lines) if 'Diagnostics' in x)
+    found = re.findall(r'0\.1\d+', '\n'.join(lines[start:]))
+    assert found == numbers
 
 
 def test_people_of_the_two_losses_are_the_same():
