@@ -115,6 +115,7 @@ def test_train_looks_where_the_data_is(run_tool, tmp_path):
     assert 'has finished' not in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('script', 'more'), [('train.py', []), ('test.py', ['x.pth'])]
 )

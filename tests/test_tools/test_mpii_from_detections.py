@@ -409,6 +409,7 @@ def test_file_in_the_way_of_the_folder_is_refused(data, convert):
         convert('--out', data.boxes / 'det.json')
 
 
+@pytest.mark.slow
 def test_from_a_shell(data, run_tool):
     tool = 'dataset_converters/mpii_from_detections.py'
     out = data.root / 'new' / 'det.json'

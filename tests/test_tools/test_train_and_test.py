@@ -180,6 +180,7 @@ def test_own_config_in_another_folder(run_tool, coco_data, tmp_path):
     assert not list(cwd.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('tool', 'more', 'missing', 'cure'),
     [
@@ -203,6 +204,7 @@ def test_missing_demo_data_names_the_command(run_tool, tmp_path):
     assert 'Traceback' not in result.stdout
 
 
+@pytest.mark.slow
 def test_missing_box_file(run_tool, coco_data, tmp_path):
     root = f'test_dataloader.dataset.data_root={coco_data}/'
     result = run_tool(
