@@ -470,6 +470,7 @@ def make_runs(
     Returns:
         list[Run]: The trainings.
     """
+    gpus = processes(args)
     runs = []
     for name, plain in cfgs.items():
         for seed in seeds:
@@ -482,11 +483,7 @@ def make_runs(
                 key = key_of_file(metric)
                 if key:
                     metric[key] = str(folder / f'people{i}')
-            step = Step(
-                *(TOOLS / 'train.py', folder, str(config), cfg),
-                options=[],
-                gpus=processes(args),
-            )
+            step = Step(TOOLS / 'train.py', folder, str(config), cfg, [], gpus)
             runs += [Run(name, seed, step)]
     return runs
 

@@ -223,8 +223,10 @@ class LossConsistency(_LossMetric):
                 ]
                 table[f'{name} by map'] = _spearman(errors, by_map[name])
         if 'objective' in by_map:
-            table['objective at equal MSE'] = _partial_spearman(
-                errors, by_map['objective'], by_map['MSE']
+            table['objective at equal MSE'] = _partial(
+                table['objective by map'],
+                table['MSE by map'],
+                _spearman(by_map['objective'], by_map['MSE']),
             )
         return table
 
@@ -235,9 +237,8 @@ def _spearman(x: list, y: list) -> float:
     return float(spearmanr(x, y)[0])
 
 
-def _partial_spearman(x: list, y: list, given: list) -> float:
-    """Correlation of what the ranks of ``given`` do not tell of both."""
-    xy, xz, yz = _spearman(x, y), _spearman(x, given), _spearman(y, given)
+def _partial(xy: float, xz: float, yz: float) -> float:
+    """Correlation of x and y given z, from those of the pairs."""
     if math.isnan(xz) or math.isnan(yz):  # all of one MSE
         return xy
     left = (1 - xz**2) * (1 - yz**2)

@@ -960,7 +960,8 @@ def test_trainings_side_by_side(monkeypatch):
 # Trainings
 
 FAKE_TRAIN = f'TEST = False{ARGUMENTS}'
-FAKE_TRAIN += """loss = args.config.parent.name
+FAKE_TRAIN += """
+loss = args.config.parent.name
 seed = int(args.work_dir.name[len('seed'):])
 with open(here / 'calls', 'a') as file:
     print(loss, seed, 'resumed' if args.resume else 'new', file=file)

@@ -24,7 +24,8 @@ from ..conftest import ROOT, load_tool
 from .fake_scripts import ARGUMENTS
 from .test_checkpoints import log, save_checkpoint
 
-COMMON = f"""{ARGUMENTS}with open(here / 'calls', 'a') as file:
+COMMON = f"""{ARGUMENTS}
+with open(here / 'calls', 'a') as file:
     print(pathlib.Path(__file__).stem, args.work_dir, file=file)
 """
 FAKE_TRAIN = f"""TEST = False{COMMON}
