@@ -1,9 +1,7 @@
-import importlib.util
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,61 +14,15 @@ from mmpose.utils import register_all_modules
 from mmpose.visualization import PoseLocalVisualizer
 from scipy.io import savemat
 
-from .generated import write_lsp, write_mpii_release
-
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / 'shared' / 'data'
-
-register_all_modules()
-
-
-def assert_close(actual, expected, equal_nan=False, **kwargs):
-    """What PyTorch has since 1.9, as far as it is needed."""
-    if isinstance(expected, dict):
-        assert actual.keys() == expected.keys()
-        actual = [actual[key] for key in expected]
-        expected = [*expected.values()]
-    if isinstance(expected, (list, tuple)):
-        assert len(actual) == len(expected)
-        for pair in zip(actual, expected):
-            assert_close(*pair, equal_nan=equal_nan, **kwargs)
-    elif isinstance(expected, torch.Tensor):
-        assert actual.shape == expected.shape
-        assert actual.dtype == expected.dtype
-        torch.testing.assert_allclose(
-            actual, expected, equal_nan=equal_nan, **kwargs
-        )
-    else:
-        assert actual == expected
-
-
-if not hasattr(torch.testing, 'assert_close'):
-    torch.testing.assert_close = assert_close
-
-
-needs_autocast = pytest.mark.skipif(
-    not hasattr(torch, 'autocast'),
-    reason='torch before 1.10 has autocast on GPUs only',
+from .factories import (
+    ROOT,
+    SHARED,
+    call_tool,
+    write_lsp,
+    write_mpii_release,
 )
 
-
-def load_tool(path):
-    """Import a script of tools/ without running it."""
-    path = ROOT / 'tools' / path
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    # Python finds what a script imports beside it.
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
-
-
-def call_tool(path, *args):
-    """Run a script of tools/ for a fixture, with all that it prints."""
-    subprocess.check_call([sys.executable, str(ROOT / 'tools' / path), *args])
+register_all_modules()
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,6 @@
 """File names are promises, and every config builds what it says."""
 
 import ast
-import copy
-import functools
 import inspect
 import re
 import subprocess
@@ -13,38 +11,19 @@ import torch
 from mmengine.config import Config
 from mmpose.registry import MODELS, PARAM_SCHEDULERS
 
-from .conftest import ROOT
-
-CONFIGS = sorted(
-    path
-    for path in (ROOT / 'configs').glob('*/*.py')
-    if path.parent.name not in ('_base_', 'detectors')
+from .factories import (
+    BACKBONES,
+    CONFIGS,
+    HEADS,
+    NAME,
+    ROOT,
+    load,
+    read,
 )
-BACKBONES = {
-    'cpm': dict(type='CPM'),
-    'cpn50': dict(type='ResNet', depth=50, out_indices=(0, 1, 2, 3)),
-    'hourglass2': dict(type='StackedHourglass', num_stacks=2),
-    'hourglass8': dict(type='StackedHourglass', num_stacks=8),
-    'hrnet-w32': dict(type='HRNet'),
-    'litehrnet-18': dict(type='LiteHRNet'),
-    'litehrnet-30': dict(type='LiteHRNet'),
-    'mobilenetv2': dict(type='MobileNetV2'),
-    'mobilenetv3': dict(type='MobileNetV3', arch='big'),
-    'res101': dict(type='ResNet', depth=101),
-    'res18': dict(type='ResNet', depth=18, base_channels=32),
-    'res50': dict(type='ResNet', depth=50),
-    'shufflenetv2': dict(type='ShuffleNetV2'),
-    'small-hrnet-w16': dict(type='HRNet'),
-}
+
 # Width of the highest resolution, for names that state it.
 WIDTHS = {'hrnet-w32': 32, 'small-hrnet-w16': 16}
 MODULES = {'litehrnet-18': (2, 4, 2), 'litehrnet-30': (3, 8, 3)}
-HEADS = {
-    'dw': None,
-    'dwattn': 'ChannelSpatialAttention',
-    'dwcbam': 'CBAM',
-    'dwse': 'SqueezeExcitation',
-}
 # Token -> the loss it promises, defaults included.
 LOSSES = {
     '': dict(type='KeypointMSELoss'),
@@ -66,33 +45,8 @@ TRAINS_ON = {
     'mpii': 'MpiiDataset',
     'people': 'CocoDataset',
 }
-NAME = re.compile(
-    rf'td-hm_(?P<backbone>{"|".join(BACKBONES)})(-(?P<head>{"|".join(HEADS)}))?'
-    r'_((?P<loss>[a-z]+)-((?P<hyper>[a-z0-9]+)-)?)?'
-    r'(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
-    r'_(?P<data>[a-z]+)(?P<box>-gtbox|-det)?(?P<split>-test(dev)?)?(?P<ms>-ms6)?'
-    r'-(?P<height>\d+)x(?P<width>\d+)'
-)
 
 each_config = pytest.mark.parametrize('path', CONFIGS, ids=lambda p: p.stem)
-
-
-@functools.lru_cache(maxsize=None)
-def _read(path):
-    return Config.fromfile(path)
-
-
-def read(path):
-    """A config, as a copy: reading takes a tenth of a second."""
-    return copy.deepcopy(_read(str(path)))
-
-
-def load(path):
-    """A config, with the model that a multi-scale test wraps as its model."""
-    cfg = read(path)
-    if cfg.model.type == 'MultiScaleTTA':
-        cfg.model = cfg.model.module
-    return cfg
 
 
 def plain(codec):

@@ -12,7 +12,9 @@ from mmengine.config import Config
 from mmengine.fileio import load
 from mmengine.registry import DefaultScope
 
-from .conftest import ROOT, load_tool
+from mmpose_lossplus.experiments import configs
+
+from .factories import ROOT
 
 CONFIGS = sorted((ROOT / 'configs' / 'detectors').glob('*.py'))
 HOST = Path(mmdet.__file__).parent / '.mim' / 'configs'
@@ -108,7 +110,7 @@ def test_demo_is_on_the_demo_data():
             f'annotations/person_keypoints_{split}2017.json'
         )
         assert dataset.metainfo.classes == ('person',)
-    moved = load_tool('_mmpose.py').move_data(cfg, dict(data_root='/ssd'))
+    moved = configs.move_data(cfg, dict(data_root='/ssd'))
     cfg.merge_from_dict(moved)
     assert '"data/' not in json.dumps(cfg.to_dict())
 

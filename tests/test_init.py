@@ -8,7 +8,7 @@ import pytest
 
 import mmpose_lossplus
 
-from .conftest import ROOT
+from .factories import ROOT
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from .conftest import ROOT
+from .factories import ROOT
 
 PIP = [sys.executable, '-m', 'pip', '-q', '--disable-pip-version-check']
 WANTED = [

@@ -8,87 +8,24 @@ import sys
 import textwrap
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
-from mmengine.structures import InstanceData, PixelData
-from mmpose.codecs import MSRAHeatmap
-from mmpose.registry import MODELS
-from mmpose.structures import PoseDataSample
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmpose_lossplus  # noqa: F401  registers the components
 
-from .conftest import ROOT, needs_autocast
-from .processes import run_in_processes
-from .test_configs import CONFIGS
+from .factories import (
+    CONFIGS,
+    LOSSES,
+    ROOT,
+    batch,
+    pose_model,
+    run_in_processes,
+)
 
-HEATMAPS = ('AsymmetricMSELoss', 'RegularizedMSELoss', 'FocusedMSELoss')
-LOGITS = ('AnchorLoss', 'HeatmapFocalLoss')
-LOSSES = (*HEATMAPS, 'HeatmapWeightingMSELoss', *LOGITS)
-CODEC = dict(input_size=(48, 64), heatmap_size=(12, 16), sigma=1)
 CONFIG = next(p for p in CONFIGS if 'dwattn_hmw-1xb64-210e_coco-256' in p.stem)
-
-
-def pose_model(loss):
-    """A small ResNet and the papers' head, for four keypoints."""
-    torch.manual_seed(0)
-    final_layer = dict(kernel_size=1)
-    if loss in LOGITS:
-        final_layer['type'] = 'SigmoidConv2d'
-    return MODELS.build(
-        dict(
-            type='TopdownPoseEstimator',
-            backbone=dict(
-                type='ResNet',
-                depth=18,
-                stem_channels=16,
-                base_channels=16,
-                num_stages=3,
-                strides=(1, 2, 2),
-                dilations=(1, 1, 1),
-                out_indices=(2,),
-            ),
-            head=dict(
-                type='DepthwiseDeconvAttentionHead',
-                in_channels=64,
-                out_channels=4,
-                deconv_out_channels=(16, 16),
-                deconv_kernel_sizes=(4, 4),
-                deconv_attentions=(
-                    None,
-                    dict(type='ChannelSpatialAttention', ratio=4),
-                ),
-                final_layer=final_layer,
-                loss=dict(type=loss),
-                decoder=dict(type='MSRAHeatmap', **CODEC),
-            ),
-        )
-    )
-
-
-def batch(indices):
-    """Pictures of noise, each with a person somewhere."""
-    codec = MSRAHeatmap(**CODEC)
-    inputs, samples = [], []
-    for i in indices:
-        rng = np.random.default_rng(i)
-        inputs.append(torch.from_numpy(rng.normal(size=(3, 64, 48))))
-        encoded = codec.encode(
-            rng.uniform((4, 4), (44, 60), (1, 4, 2)).astype(np.float32),
-            np.array([[1, 1, 1, i % 2]], dtype=np.float32),
-        )
-        sample = PoseDataSample()
-        sample.gt_fields = PixelData(
-            heatmaps=torch.from_numpy(encoded['heatmaps'])
-        )
-        sample.gt_instance_labels = InstanceData(
-            keypoint_weights=torch.from_numpy(encoded['keypoint_weights'])
-        )
-        samples.append(sample)
-    return dict(inputs=torch.stack(inputs).float(), data_samples=samples)
 
 
 def train_on_shards(rank, world_size, folder):
@@ -141,7 +78,6 @@ def check_training(loss, step):
     assert losses[-5:].max() < 0.8 * losses[0], loss
 
 
-@needs_autocast
 @pytest.mark.parametrize('loss', LOSSES)
 def test_bfloat16_on_the_cpu(loss):
     model, data = pose_model(loss), batch(range(4))

@@ -20,7 +20,7 @@ from mmengine.utils import digit_version
 from mmpose_lossplus import _safe_globals
 from mmpose_lossplus._safe_globals import allow_mmengine_checkpoints
 
-from .tiny import Peak, TinyModel, loader, tiny_runner
+from .factories import Peak, TinyModel, loader, tiny_runner
 
 STRICT = digit_version(torch.__version__) >= digit_version('2.6.0')
 LOSS = dict(type='AsymmetricMSELoss')

@@ -11,15 +11,13 @@ import torch
 from mmengine.analysis import FlopAnalyzer
 from mmpose.registry import MODELS
 
-from .conftest import ROOT, load_tool
-from .test_configs import CONFIGS, load, read
+from mmpose_lossplus.experiments import tables
 
-tables_module = load_tool('_tables.py')
-TABLES = tables_module.load_tables()
-ROWS = [(table, row) for table in TABLES.values() for row in table.rows]
+from .factories import CONFIGS, ROOT, ROWS, TABLES, load, read
+
 # Columns that are counted, not measured by a test.
 SIZES = ('Params (M)', 'GFLOPs')
-METAS = {path: mmengine.load(path) for path in tables_module.metafiles()}
+METAS = {path: mmengine.load(path) for path in tables.metafiles()}
 
 each_table = pytest.mark.parametrize('table', TABLES.values(), ids=TABLES)
 each_row = pytest.mark.parametrize(
@@ -106,10 +104,10 @@ def test_row_is_complete(table, row):
     assert row.source
     assert bool(row.config) != bool(row.left_out)
     for config in filter(None, (row.config, row.test)):
-        read(tables_module.config_file(config))
+        read(tables.config_file(config))
     for metric in table.metrics:
         assert (
-            metric in tables_module.RESULT_KEYS
+            metric in tables.RESULT_KEYS
             or metric in SIZES
             or metric == 'Score'  # of fmse/fig3, which is not PCKh
         )
@@ -117,13 +115,13 @@ def test_row_is_complete(table, row):
     for value in row.reported.values():
         if not re.fullmatch(r'[\d.]+', str(value)):
             assert str(value).endswith('over MSE') or (
-                value == tables_module.NOT_PUBLISHED
+                value == tables.NOT_PUBLISHED
             )
 
 
 def test_result():
     """Our value of a column, from what the metrics give."""
-    result = tables_module.result
+    result = tables.result
     coco = {'coco/AP': 0.5, 'coco/AP .5': 0.75, 'coco/AR': -1}
     assert result(coco, 'AP') == 50
     assert result(coco, 'AP50') == 75
@@ -136,10 +134,10 @@ def test_result():
 
 
 def test_number():
-    assert tables_module.number('65.70') == 65.7
-    assert tables_module.number(73) == 73
-    assert tables_module.number('+2.1 over MSE') is None
-    assert tables_module.number(tables_module.NOT_PUBLISHED) is None
+    assert tables.number('65.70') == 65.7
+    assert tables.number(73) == 73
+    assert tables.number('+2.1 over MSE') is None
+    assert tables.number(tables.NOT_PUBLISHED) is None
 
 
 @each_table
@@ -166,7 +164,7 @@ def test_row_tests_what_it_trains(table, row):
     if not row.test:
         return
     train, test = (
-        without_scope(load(tables_module.config_file(name)).to_dict())
+        without_scope(load(tables.config_file(name)).to_dict())
         for name in (row.config, row.test)
     )
     for key in ('model', 'train_dataloader', 'optim_wrapper'):
@@ -230,7 +228,7 @@ def test_readme_has_the_table_in_the_paper_s_order(table):
 
 def count(name):
     """Millions of parameters and GFLOPs as MMEngine counts them."""
-    cfg = load(tables_module.config_file(name))
+    cfg = load(tables.config_file(name))
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.model)
     model.eval()

@@ -48,37 +48,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
-import _mmpose
 import numpy as np
 import torch
-from _checkpoints import checkpoint_to_resume, rewind, write_text
-from _comparison import (
-    Comparison,
-    Result,
-    print_report,
-    read_result,
-    write_report,
-)
-from _losses import parse_losses
-from _people import keep_people, key_of_file, score_on_others
-from _runs import (
-    Step,
-    StepError,
-    add_launch_options,
-    batch_in_name,
-    check,
-    check_launch_options,
-    commit,
-    hold,
-    parse_options,
-    read_config,
-    start,
-    stop,
-    train_command,
-    versions,
-    write_json,
-)
-from _stats import OtherPeople
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpose.registry import METRICS, MODELS
@@ -88,6 +59,45 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from mmpose_lossplus import diagnostic_metrics
+from mmpose_lossplus.experiments.checkpoints import (
+    checkpoint_to_resume,
+    rewind,
+)
+from mmpose_lossplus.experiments.comparison import (
+    Comparison,
+    Result,
+    print_report,
+    read_result,
+    write_report,
+)
+from mmpose_lossplus.experiments.configs import (
+    batch_in_name,
+    data_files,
+    missing_file,
+    parse_options,
+    read_config,
+)
+from mmpose_lossplus.experiments.files import write_json, write_text
+from mmpose_lossplus.experiments.losses import parse_losses
+from mmpose_lossplus.experiments.people import (
+    keep_people,
+    key_of_file,
+    score_on_others,
+)
+from mmpose_lossplus.experiments.statistics import OtherPeople
+from mmpose_lossplus.experiments.trainings import (
+    Step,
+    StepError,
+    add_launch_options,
+    check,
+    check_launch_options,
+    commit,
+    hold,
+    start,
+    stop,
+    train_command,
+    versions,
+)
 
 TOOLS = Path(__file__).resolve().parent
 # That of the demo's config of Anchor Loss.
@@ -491,9 +501,9 @@ def make_runs(
 def check_data(cfg: Config) -> None:
     """End the script if there is no data, as each training would."""
     parts = ('train_dataloader', 'val_dataloader', 'val_evaluator')
-    for name, path in _mmpose._data_files({p: cfg.get(p) for p in parts}):
+    for name, path in data_files({p: cfg.get(p) for p in parts}):
         if not Path(path).exists():
-            sys.exit(_mmpose._missing(name, path))
+            sys.exit(missing_file(name, path))
 
 
 def merge_settings(

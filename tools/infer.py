@@ -27,7 +27,6 @@ from typing import (
 import cv2
 import numpy as np
 import torch
-from _checkpoints import Misfit, load_weights, summary
 from mmengine import ProgressBar
 from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
@@ -36,6 +35,7 @@ from mmpose.codecs import MegviiHeatmap, MSRAHeatmap, UDPHeatmap
 from mmpose.structures import PoseDataSample, merge_data_samples
 
 import mmpose_lossplus  # noqa: F401  registers the components
+from mmpose_lossplus.experiments.weights import Misfit, load_weights, summary
 
 try:
     from mmdet.apis import DetInferencer

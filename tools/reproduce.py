@@ -36,32 +36,38 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
-import _tables
-from _checkpoints import checkpoint_to_resume, checkpoint_to_test, rewind
-from _runs import (
-    Step,
-    StepError,
-    add_launch_options,
-    batch_in_name,
-    check,
-    check_launch_options,
-    commit,
-    hold,
-    launch_command,
-    parse_options,
-    read_config,
-    start,
-    stop,
-    train_command,
-    versions,
-    write_json,
-)
-from analysis_tools import report
 from mmengine.config import Config
 from mmpose.registry import METRICS
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
+
+from mmpose_lossplus.experiments import report, tables
+from mmpose_lossplus.experiments.checkpoints import (
+    checkpoint_to_resume,
+    checkpoint_to_test,
+    rewind,
+)
+from mmpose_lossplus.experiments.configs import (
+    batch_in_name,
+    parse_options,
+    read_config,
+)
+from mmpose_lossplus.experiments.files import write_json
+from mmpose_lossplus.experiments.trainings import (
+    Step,
+    StepError,
+    add_launch_options,
+    check,
+    check_launch_options,
+    commit,
+    hold,
+    launch_command,
+    start,
+    stop,
+    train_command,
+    versions,
+)
 
 TOOLS = Path(__file__).resolve().parent
 console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -71,8 +77,8 @@ console = Console(highlight=False, soft_wrap=True, markup=False)
 class Job:
     """One row with one seed: its training, its test, what it leaves."""
 
-    table: _tables.Table
-    row: _tables.Row
+    table: tables.Table
+    row: tables.Row
     seed: int
     train: Step
     test: Step
@@ -91,11 +97,11 @@ class Job:
 
 def main() -> None:
     args = parse_args()
-    tables = _tables.load_tables()
+    known = tables.load_tables()
     if args.table == 'list':
-        list_tables(tables.values())
+        list_tables(known.values())
         return
-    (table,) = choose('table', [args.table], tables)
+    (table,) = choose('table', [args.table], known)
     rows = {row.id: row for row in table.rows}
     rows = choose('row', args.rows or rows, rows)
     try:
@@ -146,7 +152,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def list_tables(tables: Iterable[_tables.Table]) -> None:
+def list_tables(tables: Iterable[tables.Table]) -> None:
     """Print what --rows may name in each table."""
     for table in tables:
         console.print(Text(f'{table.id}: {table.title}', style='bold'))
@@ -171,7 +177,7 @@ def choose(kind: str, ids: Iterable[str], known: Dict[str, Any]) -> List[Any]:
 
 
 def make_jobs(
-    table: _tables.Table, rows: List[_tables.Row], args: argparse.Namespace
+    table: tables.Table, rows: List[tables.Row], args: argparse.Namespace
 ) -> Iterator[Job]:
     """The rows that can run, with each seed, in the order of the table.
 
@@ -184,7 +190,7 @@ def make_jobs(
     cfgs = {}
 
     def read(name: str) -> Tuple[str, Config]:
-        path = _tables.config_file(name)
+        path = tables.config_file(name)
         if path not in cfgs:
             cfgs[path] = read_config(path, options)
         return path, cfgs[path]

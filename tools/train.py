@@ -1,6 +1,6 @@
 """MMPose's own train script with mmpose_lossplus imported."""
 
-from _mmpose import run
+from mmpose_lossplus.experiments.host_scripts import run
 
 if __name__ == '__main__':
     run('train.py', 'train_dataloader', 'val_dataloader', 'val_evaluator')

@@ -21,10 +21,7 @@ from mmpose_lossplus.evaluation import (
     diagnostic_metrics,
 )
 
-from ..conftest import ROOT
-from ..processes import run_in_processes
-from ..test_configs import CONFIGS
-from .samples import sample
+from ..factories import CONFIGS, ROOT, run_in_processes, sample
 
 DEMO = 'configs/demo/td-hm_mobilenetv3-dwattn_{}1xb16-60e_demo-128x96.py'
 NUMBERS = {

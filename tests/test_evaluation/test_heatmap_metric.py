@@ -6,8 +6,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import Compose
-from mmpose.datasets.datasets import CocoDataset
 
 from mmpose_lossplus.evaluation import (
     DoubleCounting,
@@ -17,7 +15,7 @@ from mmpose_lossplus.evaluation import (
 )
 from mmpose_lossplus.evaluation.heatmap_metric import to_logits
 
-from .samples import evaluate, sample
+from ..factories import coco_samples, evaluate, sample
 
 SIZES = dict(input_size=(48, 64), heatmap_size=(12, 16))
 CODECS = [
@@ -26,37 +24,6 @@ CODECS = [
     dict(type='UDPHeatmap', sigma=1, **SIZES),
     dict(type='MegviiHeatmap', kernel_size=5, **SIZES),
 ]
-
-
-def people(root, codec, target=True, udp=None, **kwargs):
-    """Data samples of a pipeline that validates, with random predictions."""
-    if udp is None:
-        udp = codec['type'] == 'UDPHeatmap'
-    pipeline = [
-        dict(type='LoadImage'),
-        dict(type='GetBBoxCenterScale'),
-        dict(type='TopdownAffine', input_size=(48, 64), use_udp=udp),
-        dict(type='GenerateTarget', encoder=codec),
-        dict(type='PackPoseInputs'),
-    ]
-    if not target:
-        del pipeline[3]
-    dataset = CocoDataset(
-        ann_file=str(root / 'annotations/person_keypoints_val2017.json'),
-        data_prefix=dict(img=str(root / 'val2017') + '/'),
-        test_mode=True,
-        **kwargs,
-    )
-    dataset.pipeline = Compose(pipeline)
-    generator = torch.Generator().manual_seed(0)
-    samples = [item['data_samples'].to_dict() for item in dataset]
-    for person in samples:
-        maps = torch.rand(17, 16, 12, generator=generator)
-        person['pred_fields'] = dict(heatmaps=maps)
-        person['pred_instances'] = dict(
-            keypoints=person['gt_instances']['keypoints'] + 1
-        )
-    return samples
 
 
 @pytest.mark.parametrize(
@@ -71,8 +38,8 @@ def test_target_is_that_of_the_training_pipeline(coco_data, codec, udp):
     """
     taken = HeatmapValidationLoss()
     encoded = HeatmapValidationLoss(codec, use_udp=udp)
-    with_target = people(coco_data, codec, udp=udp)
-    without = people(coco_data, codec, target=False, udp=udp)
+    with_target = coco_samples(coco_data, codec, udp=udp)
+    without = coco_samples(coco_data, codec, target=False, udp=udp)
     assert len(with_target) == 4
     for person, bare in zip(with_target, without):
         assert 'gt_fields' not in bare
@@ -90,7 +57,7 @@ def test_target_is_that_of_the_training_pipeline(coco_data, codec, udp):
 
 
 def test_labels_are_not_changed(coco_data):
-    (person, *_) = people(coco_data, CODECS[0], target=False)
+    (person, *_) = coco_samples(coco_data, CODECS[0], target=False)
     before = pickle.dumps(person)
     LossConsistency(CODECS[0]).process(None, [person])
     assert pickle.dumps(person) == before
@@ -98,7 +65,7 @@ def test_labels_are_not_changed(coco_data):
 
 def test_visibility_with_weights(coco_data):
     """MMPose packs (1, K, 2) where a data set has both."""
-    (person, *_) = people(coco_data, CODECS[0], target=False)
+    (person, *_) = coco_samples(coco_data, CODECS[0], target=False)
     visible = np.ones((1, 17, 2), dtype=np.float32)
     visible[0, 2, 0] = 0
     person['gt_instances']['keypoints_visible'] = visible
@@ -145,7 +112,7 @@ def test_logits():
 
 def test_bad_input(coco_data):
     codec = CODECS[0]
-    (person, *_) = people(coco_data, codec, target=False)
+    (person, *_) = coco_samples(coco_data, codec, target=False)
 
     def check(message, metric=None, **changes):
         metric = metric or HeatmapValidationLoss(codec)
@@ -178,7 +145,7 @@ def test_bad_input(coco_data):
 def test_real_placeholders(coco_data):
     """What MMPose fills in for detected people is recognised."""
     boxes = 'COCO_val2017_detections_AP_H_56_person.json'
-    (person, *_) = people(
+    (person, *_) = coco_samples(
         coco_data,
         CODECS[0],
         target=False,

@@ -14,7 +14,7 @@ from mmpose_lossplus.evaluation import (
     SideSwaps,
 )
 
-from .samples import evaluate, sample
+from ..factories import evaluate, sample
 
 RIGHT = (4, 5)  # row and column
 

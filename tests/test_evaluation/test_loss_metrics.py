@@ -16,7 +16,7 @@ from mmpose_lossplus.evaluation import (
     LossShare,
 )
 
-from .samples import evaluate, sample
+from ..factories import evaluate, sample
 
 LOSSES = [
     dict(type='AsymmetricMSELoss', beta=0.1),

@@ -9,8 +9,7 @@ from scipy.io import loadmat
 
 from mmpose_lossplus.evaluation import MpiiSubmission
 
-from ..conftest import load_tool
-from ..generated import write_mpii_release
+from ..factories import load_tool, write_mpii_release
 
 
 @pytest.fixture

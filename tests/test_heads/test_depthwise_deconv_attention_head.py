@@ -15,7 +15,7 @@ from mmpose_lossplus import (
     SqueezeExcitation,
 )
 
-from ..conftest import ROOT
+from ..factories import ROOT
 
 STEM = 'td-hm_mobilenetv3-dwattn_hmw-1xb64-210e_coco-256x192'
 CONFIG = ROOT / 'configs' / 'heatmap_weighting' / f'{STEM}.py'

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ..tiny import Maps, Noisy, loader, tiny_runner
+from ..factories import Maps, Noisy, loader, tiny_runner
 
 LOSS = dict(type='AsymmetricMSELoss')
 SEEDS = dict(type='EpochSeedHook')

@@ -10,7 +10,7 @@ from mmpose.registry import HOOKS
 
 import mmpose_lossplus
 
-from ..tiny import tiny_runner
+from ..factories import tiny_runner
 
 ANCHOR = dict(type='AnchorLoss', gamma=1.0)
 WARM_UP = dict(gamma=[(0, 0.0), (2, 2.0), (3, 0.5)])

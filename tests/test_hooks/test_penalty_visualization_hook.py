@@ -13,8 +13,7 @@ from mmpose.registry import HOOKS, VISBACKENDS
 import mmpose_lossplus
 from mmpose_lossplus.hooks import penalty_visualization_hook as module
 
-from ..test_visualization.people import People, people_model
-from ..tiny import NUMBERS
+from ..factories import NUMBERS, People, people_model
 
 LOSSES = ('KeypointMSELoss', 'AsymmetricMSELoss', 'AnchorLoss')
 

@@ -10,7 +10,7 @@ from mmengine.fileio import LocalBackend
 
 from mmpose_lossplus.hooks.safe_checkpoint_hook import SafeLocalBackend
 
-from ..tiny import Peak, loader, tiny_runner
+from ..factories import Peak, loader, tiny_runner
 
 LOSS = dict(type='AsymmetricMSELoss')
 

@@ -11,7 +11,6 @@ from mmpose.registry import MODELS
 
 from mmpose_lossplus.losses import functional as F
 
-from ..conftest import needs_autocast
 from .test_fused import gradient
 from .test_heatmap_losses import DEFAULTS, LOSSES
 
@@ -194,7 +193,6 @@ def test_gamma_beyond_reason(gamma):
         MODELS.build(dict(type='AnchorLoss', gamma=gamma))
 
 
-@needs_autocast
 @pytest.mark.parametrize('name', LOSSES)
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_autocast_is_off_inside(name, dtype):
@@ -212,7 +210,6 @@ def test_autocast_is_off_inside(name, dtype):
     assert torch.equal(result[1], expected[1])
 
 
-@needs_autocast
 def test_autocast_is_off_in_a_function_of_the_user():
     seen = []
 

@@ -19,8 +19,6 @@ from torch import nn
 
 from mmpose_lossplus.pose_estimators import MultiScaleTTA
 
-from ..conftest import needs_autocast
-
 # Crops of 64 x 48 pixels with heatmaps of 32 x 24.
 SIZE = np.array([48, 64])
 CELLS = np.array([24, 32])
@@ -180,7 +178,6 @@ def test_peaks_are_found(codec, reach, cells):
     assert abs(found - points).max() < cells * (COVER / CELLS).max()
 
 
-@needs_autocast
 def test_autocast_does_not_blur_positions():
     maps = [cell_to_picture('msra', s) for s in (1.0, 0.7)]
     model = MultiScaleTTA(model_of('msra', 2, output_heatmaps=True))

@@ -8,7 +8,7 @@ import torch
 
 from mmpose_lossplus import AnchorLoss, SigmoidConv2d
 
-from ..conftest import load_tool
+from ..factories import load_tool
 
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')

@@ -1,31 +1,13 @@
-"""tools/_checkpoints.py on work folders in every state of a crash."""
-
-import json
+"""Work folders in every state of a crash."""
 
 import pytest
 import torch
 from torch import nn
 
-from ..conftest import load_tool
+from mmpose_lossplus.experiments import checkpoints
+from mmpose_lossplus.experiments.weights import Misfit, load_weights
 
-checkpoints = load_tool('_checkpoints.py')
-
-
-def save_checkpoint(path, best=None):
-    info = dict(best_ckpt=best) if best else {}
-    torch.save(dict(message_hub=dict(runtime_info=info)), path)
-
-
-def log(folder, epochs):
-    scalars = folder / '20240101_000000' / 'vis_data' / 'scalars.json'
-    scalars.parent.mkdir(parents=True, exist_ok=True)
-    lines = [
-        json.dumps(dict(loss=0.1, epoch=epoch, step=epoch))
-        for epoch in range(1, epochs + 1)
-    ]
-    # The line of a validation, and one that was cut off.
-    lines += [json.dumps(dict(step=epochs, AP=0.5)), '{"loss": 0.1, "ep']
-    scalars.write_text('\n'.join(lines))
+from ..factories import save_checkpoint, write_log
 
 
 @pytest.fixture
@@ -35,7 +17,7 @@ def folder(tmp_path):
     save_checkpoint(tmp_path / 'best_AP_epoch_2.pth')
     save_checkpoint(tmp_path / 'epoch_4.pth', 'x/best_AP_epoch_2.pth')
     (tmp_path / 'last_checkpoint').write_text('x/epoch_4.pth')
-    log(tmp_path, 5)
+    write_log(tmp_path, 5)
     return tmp_path
 
 
@@ -60,9 +42,9 @@ def test_cut_off_while_writing_a_checkpoint(folder):
 
 def test_cut_off_while_validating(folder):
     """No iteration after it is logged, so 4 may not have been compared."""
-    log(folder, 4)
+    write_log(folder, 4)
     assert checkpoints.checkpoint_to_resume(folder) == folder / 'epoch_2.pth'
-    log(folder, 2)
+    write_log(folder, 2)
     assert checkpoints.checkpoint_to_resume(folder) is None
 
 
@@ -121,7 +103,7 @@ def test_published_weights_are_loaded():
     weights = {f'module.{name}': value for name, value in trained.items()}
     del weights['module.head.0.num_batches_tracked']
     weights['module.data_preprocessor.mean'] = torch.zeros(3, 1, 1)
-    checkpoints.load_weights(model, dict(state_dict=weights, meta={}))
+    load_weights(model, dict(state_dict=weights, meta={}))
     for name, value in model.state_dict().items():
         assert value.equal(trained[name])
 
@@ -136,8 +118,8 @@ def test_published_weights_are_loaded():
     ],
 )
 def test_weights_of_another_model(trained, message):
-    with pytest.raises(checkpoints.Misfit, match=message) as error:
-        checkpoints.load_weights(layers(2, 3), trained.state_dict())
+    with pytest.raises(Misfit, match=message) as error:
+        load_weights(layers(2, 3), trained.state_dict())
     assert '\n' not in str(error.value)
 
 

@@ -27,17 +27,20 @@ from rich.console import Console
 from torch import nn
 
 from mmpose_lossplus import KeptMetric, SigmoidConv2d
+from mmpose_lossplus.experiments import comparison, people
+from mmpose_lossplus.experiments import losses as loss_names
+from mmpose_lossplus.experiments import statistics as stats
 
-from ..conftest import ROOT, load_tool
-from ..test_configs import CONFIGS
-from .fake_scripts import ARGUMENTS
-from .test_checkpoints import save_checkpoint
+from ..factories import (
+    ARGUMENTS,
+    CONFIGS,
+    ROOT,
+    load_tool,
+    save_checkpoint,
+)
 
 tool = load_tool('compare_losses.py')
-comparison, loss_names, people, stats = (
-    sys.modules[name]
-    for name in ('_comparison', '_losses', '_people', '_stats')
-)
+
 DEMO = ROOT / 'configs/demo/td-hm_mobilenetv3-dwattn_1xb16-60e_demo-128x96.py'
 MPII = ROOT / 'configs/anchor_loss'
 MPII /= 'td-hm_hourglass2_anchor-1xb6-200e_mpii-256x256.py'

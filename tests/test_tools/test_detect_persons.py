@@ -20,8 +20,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from mmpose.registry import DATASETS
 
-from ..conftest import ROOT, load_tool
-from ..generated import write_noise
+from ..factories import ROOT, load_tool, write_noise
 
 SCRIPT = ROOT / 'tools/dataset_converters/detect_persons.py'
 DETECTORS = ROOT / 'configs/detectors'

@@ -8,8 +8,7 @@ from mmengine.config import Config
 
 from mmpose_lossplus import diagnostic_metrics
 
-from ..conftest import ROOT, load_tool
-from ..test_evaluation.test_heatmap_metric import people
+from ..factories import ROOT, coco_samples, load_tool
 
 CODEC = """
 _base_ = 'mmpose::body_2d_keypoint/topdown_heatmap/{data}'
@@ -33,7 +32,9 @@ def files(coco_data, tmp_path):
     config.write_text(CODEC.format(data=COCO, flip=False))
     codec = Config.fromfile(config).model.head.decoder
     dump = tmp_path / 'dump.pkl'
-    dump.write_bytes(pickle.dumps(people(coco_data, codec, target=False)))
+    dump.write_bytes(
+        pickle.dumps(coco_samples(coco_data, codec, target=False))
+    )
     return dump, config
 
 

@@ -18,8 +18,7 @@ from mmpose_lossplus import (
     SigmoidConv2d,
 )
 
-from ..conftest import ROOT, load_tool
-from ..test_configs import CONFIGS
+from ..factories import CONFIGS, ROOT, load_tool
 
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')

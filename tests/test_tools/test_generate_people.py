@@ -12,7 +12,7 @@ from mmpose.evaluation import MpiiPCKAccuracy, PCKAccuracy
 from xtcocotools.coco import COCO
 from xtcocotools.cocoeval import COCOeval
 
-from ..conftest import load_tool
+from ..factories import load_tool
 
 TOOL = 'dataset_converters/generate_people.py'
 SMALL = ('--num-train', 5, '--num-val', 4, '--size', '96x72')

@@ -13,8 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from mmpose.registry import MODELS
 
-from ..conftest import load_tool
-from ..generated import write_noise
+from ..factories import load_tool, write_noise
 
 POSE = """
 _base_ = [

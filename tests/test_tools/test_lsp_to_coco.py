@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from ..conftest import load_tool
-from ..generated import write_lsp, write_noise
+from ..factories import load_tool, write_lsp, write_noise
 
 
 @pytest.fixture

@@ -9,15 +9,16 @@ import mmpose
 import pytest
 from mmengine.config import Config
 
-from ..conftest import load_tool
-from ..test_configs import CONFIGS
+from mmpose_lossplus.experiments import configs, host_scripts
+
+from ..factories import CONFIGS
 
 BOXES = 'person_detection_results/boxes.json'
 
 
 @pytest.fixture(scope='module')
 def tool():
-    return load_tool('_mmpose.py')
+    return host_scripts
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def cfg():
 
 @pytest.mark.parametrize('new', ['/ssd/coco', '/ssd/coco/'])
 def test_every_path_below_moves(tool, cfg, new):
-    options = tool.move_data(cfg, dict(data_root=new))
+    options = configs.move_data(cfg, dict(data_root=new))
     cfg.merge_from_dict(options)
     first, second = cfg.train_dataloader.dataset.datasets
     assert first.data_root == '/ssd/coco/'
@@ -73,7 +74,7 @@ def test_explicit_options_win(tool, cfg):
         'val_evaluator.ann_file': 'mine.json',
         'data_root': '/ssd',
     }
-    cfg.merge_from_dict(tool.move_data(cfg, explicit))
+    cfg.merge_from_dict(configs.move_data(cfg, explicit))
     assert cfg.test_dataloader.dataset.bbox_file is None
     assert cfg.val_evaluator.ann_file == 'mine.json'
     assert cfg.test_dataloader.dataset.data_root == '/ssd/'
@@ -90,7 +91,7 @@ def test_explicit_options_win(tool, cfg):
 )
 def test_nothing_to_move(tool, cfg, change, options):
     cfg.merge_from_dict(change)
-    assert tool.move_data(cfg, options) == options
+    assert configs.move_data(cfg, options) == options
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
@@ -98,7 +99,7 @@ def test_no_path_of_a_config_stays(tool, path):
     cfg = Config.fromfile(path)
     old = cfg.data_root
     assert f'"{old}' in json.dumps(cfg.to_dict())
-    cfg.merge_from_dict(tool.move_data(cfg, dict(data_root='/ssd/data')))
+    cfg.merge_from_dict(configs.move_data(cfg, dict(data_root='/ssd/data')))
     assert f'"{old}' not in json.dumps(cfg.to_dict())
 
 

@@ -12,8 +12,7 @@ from mmengine.config import Config
 from mmpose.registry import DATASETS, TRANSFORMS
 from scipy.io import savemat
 
-from ..conftest import ROOT, load_tool
-from ..generated import write_noise
+from ..factories import ROOT, load_tool, train_and_test, write_noise
 
 CONFIGS = sorted((ROOT / 'configs' / 'fmse').glob('*_mpii-det-*.py'))
 
@@ -441,8 +440,6 @@ def test_each_row_has_a_config():
 
 @pytest.mark.slow
 def test_trains_and_tests(mpii_data, tool, tmp_path, monkeypatch, capsys):
-    from ..test_run_configs import run
-
     root = tmp_path / 'mpii'
     shutil.copytree(str(mpii_data), str(root))
     boxes = tmp_path / 'boxes.json'
@@ -454,5 +451,5 @@ def test_trains_and_tests(mpii_data, tool, tmp_path, monkeypatch, capsys):
         tool.main()
         assert '3 with a detected box, 1 with' in capsys.readouterr().out
     (path,) = (p for p in CONFIGS if 'hrnet-w32_fmse' in p.stem)
-    metrics = run(path, root, tmp_path / 'work_dir')
+    metrics = train_and_test(path, root, tmp_path / 'work_dir')
     assert np.isfinite(metrics['PCK'])

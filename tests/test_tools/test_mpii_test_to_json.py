@@ -7,8 +7,7 @@ import pytest
 from mmpose.registry import DATASETS
 from scipy.io import loadmat, savemat
 
-from ..conftest import load_tool
-from ..generated import write_mpii_release
+from ..factories import load_tool, write_mpii_release
 
 
 @pytest.fixture(scope='module')

@@ -10,7 +10,7 @@ import torch
 
 from mmpose_lossplus.losses import functional as F
 
-from ..conftest import ROOT, load_tool
+from ..factories import ROOT, load_tool
 
 # One step of the grids on which curves are drawn.
 STEP = 0.0025

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ..conftest import ROOT, load_tool
+from ..factories import ROOT, load_tool
 
 ANNOTATIONS = ROOT / 'tools/dataset_converters/demo_data/person_keypoints.json'
 

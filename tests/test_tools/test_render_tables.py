@@ -2,7 +2,7 @@
 
 import pytest
 
-from ..conftest import load_tool
+from ..factories import load_tool
 
 tool = load_tool('misc/render_tables.py')
 ZOO = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/x.py'

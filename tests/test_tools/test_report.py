@@ -5,14 +5,12 @@ import json
 
 import pytest
 
-from ..conftest import load_tool
-
 METRICS = ['AP', 'AR']
 
 
 @pytest.fixture
 def report():
-    return load_tool('analysis_tools/report.py')
+    return report
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from ..conftest import ROOT, load_tool
-from .fake_scripts import ARGUMENTS
-from .test_checkpoints import log, save_checkpoint
+from mmpose_lossplus.experiments import trainings
+
+from ..factories import ARGUMENTS, ROOT, load_tool, save_checkpoint, write_log
 
 COMMON = f"""{ARGUMENTS}
 with open(here / 'calls', 'a') as file:
@@ -71,13 +71,13 @@ def project(tool, monkeypatch, tmp_path):
 
     def row(name, config, test=None, left_out=''):
         reported = dict(AP=72.4)
-        row = tool._tables.Row(
+        row = tool.tables.Row(
             *(name, [name], config, test, reported, 'P'), left_out=left_out
         )
         return row
 
     def table(name, *rows):
-        return tool._tables.Table(
+        return tool.tables.Table(
             name, 'A title', 'configs', ['Loss'], ['AP'], list(rows)
         )
 
@@ -95,10 +95,10 @@ def project(tool, monkeypatch, tmp_path):
     ]
     monkeypatch.setattr(tool, 'TOOLS', tools)
     monkeypatch.setattr(
-        tool._tables, 'load_tables', lambda: {t.id: t for t in tables}
+        tool.tables, 'load_tables', lambda: {t.id: t for t in tables}
     )
     monkeypatch.setattr(
-        tool._tables, 'config_file', lambda name: str(configs / f'{name}.py')
+        tool.tables, 'config_file', lambda name: str(configs / f'{name}.py')
     )
     return tmp_path
 
@@ -207,7 +207,7 @@ def test_nothing_to_keep_of_a_first_attempt(reproduce, project):
     """As when only the options say where the data is."""
     with pytest.raises(SystemExit, match='bad'):
         reproduce('paper/table3', '--rows', 'bad')
-    log(project / 'work/train/bad_2xb8/seed0', 5)
+    write_log(project / 'work/train/bad_2xb8/seed0', 5)
     (project / 'tools' / 'mended').touch()
     more = ['--cfg-options', 'data_root=elsewhere']
     assert len(reproduce('paper/table3', '--rows', 'bad', *more)) == 2
@@ -226,12 +226,10 @@ def test_killed_between_the_test_and_its_record(reproduce, project):
 def test_what_has_no_effect_is_not_in_the_hash(tool):
     content = dict(b=1, a=dict(c=[1, 2]))
     same = dict(a=dict(c=[1, 2]), b=1, work_dir='x', launcher='slurm')
-    digest = sys.modules['_runs'].config_hash(Config(content))
+    digest = trainings.config_hash(Config(content))
     assert re.fullmatch('[0-9a-f]{12}', digest)
-    assert sys.modules['_runs'].config_hash(Config(same)) == digest
-    assert (
-        sys.modules['_runs'].config_hash(Config(dict(content, b=2))) != digest
-    )
+    assert trainings.config_hash(Config(same)) == digest
+    assert trainings.config_hash(Config(dict(content, b=2))) != digest
 
 
 def test_a_failed_row_does_not_stop_the_others(reproduce, project, capsys):
@@ -390,7 +388,7 @@ def test_no_going_on_with_other_gpus(reproduce, project):
     )
     with pytest.raises(SystemExit, match='mse'):
         reproduce('paper/table2')
-    log(work, 3)
+    write_log(work, 3)
     report = project / 'work/paper/table2/report.md'
     begun = json.loads((work / 'train.json').read_text())
     (work / 'train.json').write_text(json.dumps(dict(begun, gpus=8)))
@@ -408,7 +406,7 @@ def test_the_script_keeps_the_lock(tool, tmp_path):
         stdin=subprocess.PIPE,
         pass_fds=[lock.fileno()],
     )
-    sys.modules['_runs'].sign(lock, child.pid)
+    trainings.sign(lock, child.pid)
     lock.close()
     with pytest.raises(SystemExit, match=f'in use by process {child.pid} '):
         tool.hold(tmp_path)
@@ -566,7 +564,7 @@ def test_killed_at_any_moment(tmp_path, run_tool, coco_data):
 
 def test_why_a_launched_training_ended(tool, tmp_path):
     """The script's own words of this run, not the launcher's after them."""
-    runs = sys.modules['_runs']
+    runs = trainings
     step = argparse.Namespace(
         log=tmp_path / 'train.log',
         begin=len('An older error\n'),

@@ -9,7 +9,7 @@ import sysconfig
 
 import pytest
 
-from ..conftest import ROOT, load_tool
+from ..factories import ROOT, load_tool
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import ROOT, call_tool
-from ..test_configs import CONFIGS
+from ..factories import CONFIGS, ROOT, call_tool
 
 # One of each paper; tests/test_run_configs.py runs them all.
 REFERENCE = [

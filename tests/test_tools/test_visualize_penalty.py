@@ -7,7 +7,7 @@ import torch
 
 from mmpose_lossplus.visualization import PenaltyRow
 
-from ..conftest import ROOT, load_tool
+from ..factories import ROOT, load_tool
 
 DEMO = ROOT / 'configs' / 'demo'
 MSE = DEMO / 'td-hm_mobilenetv3-dwattn_1xb16-60e_demo-128x96.py'

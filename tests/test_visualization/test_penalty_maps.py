@@ -21,8 +21,7 @@ from mmpose_lossplus.visualization import (
     pixel_loss,
 )
 
-from ..test_runs import CODEC
-from .people import NAMES, People, people_model
+from ..factories import CODEC, NAMES, People, people_model
 
 HEATMAPS = [
     dict(type='KeypointMSELoss'),

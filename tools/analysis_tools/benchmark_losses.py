@@ -17,17 +17,17 @@ from typing import Callable, Dict, List
 # Else the profiler tells of its stages.
 os.environ.setdefault('KINETO_LOG_LEVEL', '99')
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from mmengine.utils.dl_utils import collect_env  # noqa: E402
-from mmpose.codecs import MSRAHeatmap  # noqa: E402
-from mmpose.models.losses import KeypointMSELoss  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-from torch import Tensor  # noqa: E402
-from torch.profiler import ProfilerActivity, profile  # noqa: E402
+import numpy as np
+import torch
+from mmengine.utils.dl_utils import collect_env
+from mmpose.codecs import MSRAHeatmap
+from mmpose.models.losses import KeypointMSELoss
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
-import mmpose_lossplus as lossplus  # noqa: E402
+import mmpose_lossplus as lossplus
 
 BASELINE = 'KeypointMSELoss'
 LOSSES = (

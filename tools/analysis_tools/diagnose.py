@@ -30,9 +30,8 @@ from rich.table import Table
 from mmpose_lossplus import diagnostic_metrics
 
 # Python finds no module one folder up unless it is told.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from _checkpoints import write_text  # noqa: E402
-from _losses import parse_losses  # noqa: E402
+from mmpose_lossplus.experiments.files import write_text
+from mmpose_lossplus.experiments.losses import parse_losses
 
 
 def load_dump(path: str) -> List[dict]:

@@ -24,40 +24,30 @@ from typing import Callable, Dict, List, NamedTuple, Tuple
 import matplotlib
 
 matplotlib.use('Agg')  # no window: the figures go to files
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.colors import LinearSegmentedColormap  # noqa: E402
-from matplotlib.figure import FigureBase  # noqa: E402
-from PIL import Image  # noqa: E402
-from torch import Tensor  # noqa: E402
-
-from mmpose_lossplus.losses import functional as F  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import FigureBase
+from PIL import Image
+from torch import Tensor
 
 # What the tools share lies in tools/.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from _checkpoints import replace  # noqa: E402
+from mmpose_lossplus.experiments.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    STYLE,
+    VERMILION,
+)
+from mmpose_lossplus.experiments.files import replace
+from mmpose_lossplus.losses import functional as F
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
-BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
-    *('#000000', '#E69F00', '#56B4E9', '#009E73'),
-    *('#0072B2', '#D55E00', '#CC79A7'),
-)
-STYLE = {
-    'axes.grid': True,
-    'axes.prop_cycle': plt.cycler(color=[BLUE, ORANGE, GREEN, VERMILION]),
-    'axes.spines.right': False,
-    'axes.spines.top': False,
-    'axes.titlesize': 10,
-    'figure.constrained_layout.use': True,
-    'figure.dpi': 120,
-    'font.family': 'DejaVu Sans',  # which matplotlib brings along
-    'font.size': 9,
-    'grid.alpha': 0.3,
-    'legend.fontsize': 8,
-    'legend.frameon': False,
-}
 WIDTH = 8  # inches
 # Of the loss that the others are compared with, also where they lie on it.
 BASELINE = dict(color=BLACK, ls='--', zorder=3)

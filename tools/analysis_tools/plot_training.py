@@ -9,7 +9,7 @@ from typing import Dict, List
 import matplotlib
 
 matplotlib.use('Agg')  # no window: the plot goes to a file
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 VAL_METRICS = ('coco/AP', 'PCK', 'PCKh')
 

@@ -25,18 +25,18 @@ from mmpose.registry import DATASETS, MODELS
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmpose_lossplus.experiments.configs import move_data
+
+# What the tools share lies in tools/.
+from mmpose_lossplus.experiments.files import replace
+from mmpose_lossplus.experiments.losses import parse_losses
+from mmpose_lossplus.experiments.weights import load_from_file, summary
 from mmpose_lossplus.visualization import (
     draw_penalties,
     find_keypoints,
     penalty_rows,
     pixel_loss,
 )
-
-# What the tools share lies in tools/.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from _checkpoints import load_from_file, replace, summary  # noqa: E402
-from _losses import parse_losses  # noqa: E402
-from _mmpose import move_data  # noqa: E402
 
 
 def load_config(path: str, options: Dict[str, Any]) -> Config:

@@ -52,9 +52,8 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f'The detectors are those of MMDet: mim install mmdet ({error}).')
 
-# What tools share is in tools/.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from _checkpoints import Misfit, load_weights, write_text  # noqa: E402
+from mmpose_lossplus.experiments.files import write_text
+from mmpose_lossplus.experiments.weights import Misfit, load_weights
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 PERSON = dict(id=1, name='person')

@@ -38,9 +38,9 @@ except ImportError as error:
     sys.exit(f'{error}: run "pip install onnx onnxruntime".')
 
 # What the tools share lies in tools/.
-sys.path[:0] = map(str, [*Path(__file__).resolve().parents][:2])
-from _checkpoints import load_from_file, replace, summary  # noqa: E402
-from _rewrite import fold, split_deconvs  # noqa: E402
+from mmpose_lossplus.experiments.files import replace
+from mmpose_lossplus.experiments.split_deconvs import fold, split_deconvs
+from mmpose_lossplus.experiments.weights import load_from_file, summary
 
 OPSET = 14  # the first with HardSwish
 if digit_version(torch.__version__) < digit_version('1.10.0'):

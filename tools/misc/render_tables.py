@@ -12,8 +12,7 @@ import re
 import sys
 from typing import Dict, List
 
-sys.path.insert(0, osp.dirname(osp.dirname(osp.abspath(__file__))))
-from _tables import (  # noqa: E402
+from mmpose_lossplus.experiments.tables import (
     NOT_PUBLISHED,
     ROOT,
     Row,

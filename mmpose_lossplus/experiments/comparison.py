@@ -22,8 +22,13 @@ import matplotlib
 matplotlib.use('Agg')  # no window: the plots go to files
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
-from _checkpoints import replace, write_text  # noqa: E402
-from _stats import (  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.text import Text  # noqa: E402
+
+from .figures import STYLE  # noqa: E402
+from .files import replace, write_text  # noqa: E402
+from .report import markdown_table, sheet  # noqa: E402
+from .statistics import (  # noqa: E402
     LEVEL,
     Difference,
     OtherPeople,
@@ -31,10 +36,6 @@ from _stats import (  # noqa: E402
     mean_and_spread,
     paired_difference,
 )
-from analysis_tools.plot_losses import STYLE  # noqa: E402
-from analysis_tools.report import markdown_table, sheet  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.text import Text  # noqa: E402
 
 DIAGNOSTICS = {
     'heatmap/MSE': 'validation MSE',

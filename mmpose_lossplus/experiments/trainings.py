@@ -1,9 +1,7 @@
 """Scripts of tools/ in processes of their own, each in a locked folder."""
 
 import argparse
-import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -14,23 +12,20 @@ import sys
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import IO, Any, Dict, List, Optional, Tuple
+from typing import IO, Dict, List, Optional
 
-from _checkpoints import write_text
-from _mmpose import last_line, move_data
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-import mmpose_lossplus
+from ..version import __version__
+from .configs import ROOT, config_hash
+from .host_scripts import last_line
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpose', 'mmdet')
-# They do not change what comes out.
-WITHOUT_EFFECT = ('work_dir', 'resume', 'launcher')
 PROGRESS = re.compile(r'Epoch\(\w+\).*')
 # What only repeats in the lines of MMEngine's log.
 NOISE = re.compile(r'(base_lr|lr|time|data_time|memory|grad_norm): \S+ *')
@@ -88,22 +83,6 @@ class Step:
         return ' '.join(NOISE.sub('', found[-1]).split()) if found else ''
 
 
-def config_hash(cfg: Config) -> str:
-    """Fingerprint of all that a config says.
-
-    Args:
-        cfg (Config): The config, with the options of the user.
-
-    Returns:
-        str: First 12 hexadecimal digits of the SHA-256 of its text.
-    """
-    content = cfg.to_dict()
-    for key in WITHOUT_EFFECT:
-        content.pop(key, None)
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def add_launch_options(parser: argparse.ArgumentParser) -> None:
     """Options of how scripts are started, and with which settings."""
     parser.add_argument(
@@ -145,51 +124,6 @@ def check_launch_options(args: argparse.Namespace) -> None:
     slurm = args.launcher == 'slurm' and not getattr(args, 'dry_run', False)
     if slurm and shutil.which('srun') is None:
         sys.exit('--launcher slurm needs the command srun, found none.')
-
-
-def parse_options(options: List[str]) -> Dict[str, Any]:
-    """Values of ``--cfg-options``, as MMPose's scripts read them.
-
-    Raises:
-        ValueError: If they cannot be read.
-    """
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='*', action=DictAction)
-    try:
-        return parser.parse_args(['--cfg-options', *options]).cfg_options
-    except AssertionError as error:  # of brackets
-        raise ValueError(f'--cfg-options cannot be read: {error}') from None
-
-
-def read_config(path: str, options: Dict[str, Any]) -> Config:
-    """Read a config with the options of the user.
-
-    Raises:
-        OSError: If it cannot be read.
-        ValueError: If the options do not fit it.
-    """
-    cfg = Config.fromfile(path)
-    try:
-        cfg.merge_from_dict(move_data(cfg, options))
-    except (KeyError, TypeError) as error:
-        raise ValueError(f'--cfg-options do not fit {path}: {error}') from None
-    return cfg
-
-
-def batch_in_name(config: str) -> Optional[Tuple[int, int]]:
-    """Number of GPUs, and of samples on each, that a config's name says.
-
-    The learning rate belongs to that batch. MMPose's own ``base_batch_size``
-    is 512 in configs of 8xb32, too.
-
-    Args:
-        config (str): Path of the config.
-
-    Returns:
-        tuple[int, int]: ``None`` if the name does not say.
-    """
-    found = re.search(r'[-_](\d+)xb(\d+)', Path(config).stem)
-    return (int(found[1]), int(found[2])) if found else None
 
 
 def launch_command(
@@ -320,9 +254,5 @@ def versions() -> Dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = 'none'
-    found['mmpose_lossplus'] = mmpose_lossplus.__version__
+    found['mmpose_lossplus'] = __version__
     return found
-
-
-def write_json(path: Path, content: Dict[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=2))

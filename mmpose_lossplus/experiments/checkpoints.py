@@ -1,93 +1,14 @@
 """What a training that was cut off leaves, and what a finished one gives."""
 
-import os
 import re
 import shutil
-import sys
 import zipfile
-from copy import copy
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Optional
 
-from mmengine.model import BaseTTAModel
 from mmengine.runner import CheckpointLoader
-from torch import nn
 
-import mmpose_lossplus  # noqa: F401  PyTorch 2.6 reads checkpoints with it
-
-
-class Misfit(ValueError):
-    """The weights of a checkpoint are not those of a model."""
-
-
-def load_weights(model: nn.Module, checkpoint: dict) -> None:
-    """Load weights into a model, if they are of this model.
-
-    MMEngine only warns when they are not, and what is missing stays random.
-    Parts of which the model has no weights may be there too: the published
-    models of MMPose and MMDet have mean and std of a ``data_preprocessor``,
-    see https://github.com/open-mmlab/mmpose/issues/2363.
-
-    Args:
-        model (nn.Module): The model.
-        checkpoint (dict): A loaded checkpoint, or the weights alone.
-
-    Raises:
-        Misfit: If weights of a part of the model are missing, are too many
-            or have another shape.
-    """
-    if isinstance(model, BaseTTAModel):
-        model = model.module
-    # Not a plain dict, which has no versions of modules.
-    weights = copy(checkpoint.get('state_dict', checkpoint))
-    # Saved from inside of a wrapper.
-    for names in (weights, getattr(weights, '_metadata', {})):
-        for name in [n for n in names if n.startswith('module.')]:
-            names[name[len('module.') :]] = names.pop(name)
-    own = model.state_dict()
-    parts = {name.split('.')[0] for name in own}
-    try:
-        missing, extra = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        _, first, *_ = str(error).splitlines()
-        raise Misfit(first.strip().rstrip('.')) from None
-    # Models saved before PyTorch 0.4.1 do not have these.
-    missing = [n for n in missing if not n.endswith('num_batches_tracked')]
-    if missing:
-        raise Misfit(
-            f'it lacks {len(missing)} of the {len(own)} weights, such as '
-            f'{missing[0]}'
-        )
-    extra = [name for name in extra if name.split('.')[0] in parts]
-    if extra:
-        raise Misfit(
-            f'it has {len(extra)} weights more than the model, such as '
-            f'{extra[0]}'
-        )
-
-
-def load_from_file(model: nn.Module, checkpoint: str, config: str) -> None:
-    """Load the weights of a file into a model, or end the script.
-
-    Args:
-        model (nn.Module): The model.
-        checkpoint (str): Path of the checkpoint.
-        config (str): Path of the model's config, for the sentence that tells
-            why not.
-    """
-    try:
-        loaded = CheckpointLoader.load_checkpoint(
-            checkpoint, map_location='cpu', logger='silent'
-        )
-        load_weights(model, loaded)
-    except Misfit as error:
-        sys.exit(
-            f'The checkpoint {checkpoint} does not fit {config}: {error}.'
-        )
-    except Exception as error:  # a checkpoint may hold and raise anything
-        sys.exit(
-            f'The checkpoint {checkpoint} cannot be read: {summary(error)}.'
-        )
+from .files import replace, write_text
 
 
 def epoch_of(checkpoint: Path) -> int:
@@ -206,18 +127,6 @@ def checkpoint_to_test(folder: Path) -> Path:
             f'{checkpoint} does not exist: remove {folder} to train again.'
         )
     return checkpoint
-
-
-def replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file so that it is there as a whole or not at all."""
-    partial = path.with_name(f'{path.name}.partial')
-    write(partial)
-    os.replace(partial, path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, in the way of :func:`replace`."""
-    replace(path, lambda partial: partial.write_text(text, encoding='utf-8'))
 
 
 def summary(error: Exception) -> str:

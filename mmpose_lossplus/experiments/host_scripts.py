@@ -9,37 +9,13 @@ import os.path as osp
 import signal
 import sys
 import tempfile
-from typing import Any, Dict, Iterator, Tuple
 
 import mmpose
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-import mmpose_lossplus  # noqa: F401  registers the components
+from .configs import data_files, missing_file, move_data
 
-TOOLS = osp.dirname(osp.abspath(__file__))
-# Part of a missing file's path -> what to do, the first that fits.
-ADVICE = {
-    'demo': f'get it with "python {TOOLS}/dataset_converters/'
-    'prepare_demo_data.py"',
-    'people': f'draw it with "python {TOOLS}/dataset_converters/'
-    'generate_people.py"',
-    'COCO_test-dev2017_detections': "it is among the person boxes of HRNet's "
-    'code, https://github.com/leoxiaobin/deep-high-resolution-net.pytorch',
-    'person_detection_results': 'download it as docs/en/dataset_zoo of MMPose '
-    'says, or set bbox_file=None in the dataset to use ground-truth boxes',
-    'image_info_test-dev2017': 'it is in '
-    'http://images.cocodataset.org/annotations/image_info_test2017.zip',
-    'coco': 'get it with "mim download mmpose --dataset coco2017"',
-    '_det.json': f'make it with "python {TOOLS}/dataset_converters/'
-    'mpii_from_detections.py"',
-    'mpii_human_pose': 'it is among the annotations at '
-    'http://human-pose.mpi-inf.mpg.de',
-    'mpii_test.json': f'make it with "python {TOOLS}/dataset_converters/'
-    'mpii_test_to_json.py"',
-    'mpii': 'get it with "mim download mmpose --dataset mpii"',
-    'lsp': f'make it with "python {TOOLS}/dataset_converters/lsp_to_coco.py"',
-}
 # A disk that takes no more: full, above a quota or limit, read-only.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -72,9 +48,9 @@ def run(script: str, *parts: str) -> None:
     cfg = host.merge_args(Config.fromfile(args.config), without)
     args.cfg_options = move_data(cfg, args.cfg_options or {})
     cfg.merge_from_dict(args.cfg_options)
-    for name, path in _data_files({part: cfg.get(part) for part in parts}):
+    for name, path in data_files({part: cfg.get(part) for part in parts}):
         if not osp.exists(path):
-            sys.exit(_missing(name, path))
+            sys.exit(missing_file(name, path))
     _check_work_dir(cfg.work_dir)
     if script == 'train.py':
         _make_safe(cfg)
@@ -131,62 +107,3 @@ def _make_safe(cfg: Config) -> None:
 def last_line(script: str) -> str:
     """What a script prints when it has ended well, and only then."""
     return f'{script} has finished.'
-
-
-def move_data(cfg: Config, options: Dict[str, Any]) -> Dict[str, Any]:
-    """Spell out what ``data_root`` means among ``--cfg-options``.
-
-    MMPose's configs put ``data_root`` before other paths while they are read,
-    so that overriding the variable afterwards changes nothing else.
-
-    Args:
-        cfg (Config): The config without the options.
-        options (dict): Dotted keys and values as parsed from the command line.
-
-    Returns:
-        dict: The options, preceded by one for each path in the ``data_root``
-        of the config if they name another one. What they say themselves of
-        such a path holds.
-    """
-    old, new = cfg.get('data_root'), options.get('data_root')
-    if not old or not new:
-        return options
-    old, new = osp.join(old, ''), osp.join(str(new), '')
-    moved = {
-        key: new + value[len(old) :]
-        for key, value in _strings(cfg.to_dict())
-        if osp.join(value, '').startswith(old)
-    }
-    return {**moved, **options, 'data_root': new}
-
-
-def _strings(value: Any, key: str = '') -> Iterator[Tuple[str, str]]:
-    """Dotted key and value of each string in a config."""
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, (dict, list)):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for name, child in items:
-            yield from _strings(child, f'{key}.{name}' if key else str(name))
-
-
-def _data_files(cfg: dict) -> Iterator[Tuple[str, str]]:
-    """Name and path of each annotation or box file, as the dataset sees it."""
-    for name, value in cfg.items():
-        if name == 'ann_file' and value:
-            yield 'annotation', osp.join(cfg.get('data_root') or '', value)
-        elif name in ('bbox_file', 'headbox_file') and value:
-            yield 'box', value
-        elif name == 'release_file':
-            yield 'release', value
-        elif isinstance(value, dict):
-            yield from _data_files(value)
-        elif name in ('datasets', 'test_evaluator', 'val_evaluator'):
-            for item in value or ():
-                yield from _data_files(item)
-
-
-def _missing(name: str, path: str) -> str:
-    fitting = (text for part, text in ADVICE.items() if part in path)
-    advice = next(fitting, 'correct the path in the config')
-    return f'The {name} file {path} does not exist: {advice}.'

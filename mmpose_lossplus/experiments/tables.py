@@ -8,7 +8,8 @@ from typing import Dict, List, Optional, Union
 import mmengine
 import mmpose
 
-ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
+from .configs import ROOT
+
 NOT_PUBLISHED = 'not published in available text'
 
 # Column of a table -> key of the metric and factor to percent.

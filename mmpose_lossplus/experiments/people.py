@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Optional
 
 import numpy as np
-from _stats import Detections, OtherPeople, average_precision, draw_people
 from mmengine.config import Config
 from mmpose.evaluation.metrics import CocoMetric, PCKAccuracy
 from mmpose.registry import DATASETS, METRICS
 from xtcocotools.coco import COCO
 from xtcocotools.cocoeval import COCOeval
+
+from .statistics import Detections, OtherPeople, average_precision, draw_people
 
 
 def keep_people(metric: dict) -> dict:

@@ -1,0 +1,1 @@
+"""What several tools share and no config names; imported by name."""

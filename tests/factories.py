@@ -1,0 +1,651 @@
+"""What many tests need: data, models, samples and processes, made small."""
+
+import copy
+import functools
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+from typing import Dict, List
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from mmengine.structures import InstanceData, PixelData
+from mmpose.codecs import MSRAHeatmap
+from mmpose.datasets.datasets import CocoDataset
+from mmpose.models.data_preprocessors import PoseDataPreprocessor
+from mmpose.models.losses import KeypointMSELoss
+from mmpose.registry import MODELS
+from mmpose.structures import PoseDataSample
+from scipy.io import savemat
+from torch import nn
+from torch.utils.data import Dataset
+
+from mmpose_lossplus.experiments.configs import move_data
+from mmpose_lossplus.experiments.tables import load_tables
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / 'shared' / 'data'
+CONFIGS = sorted(
+    path
+    for path in (ROOT / 'configs').glob('*/*.py')
+    if path.parent.name not in ('_base_', 'detectors')
+)
+BACKBONES = {
+    'cpm': dict(type='CPM'),
+    'cpn50': dict(type='ResNet', depth=50, out_indices=(0, 1, 2, 3)),
+    'hourglass2': dict(type='StackedHourglass', num_stacks=2),
+    'hourglass8': dict(type='StackedHourglass', num_stacks=8),
+    'hrnet-w32': dict(type='HRNet'),
+    'litehrnet-18': dict(type='LiteHRNet'),
+    'litehrnet-30': dict(type='LiteHRNet'),
+    'mobilenetv2': dict(type='MobileNetV2'),
+    'mobilenetv3': dict(type='MobileNetV3', arch='big'),
+    'res101': dict(type='ResNet', depth=101),
+    'res18': dict(type='ResNet', depth=18, base_channels=32),
+    'res50': dict(type='ResNet', depth=50),
+    'shufflenetv2': dict(type='ShuffleNetV2'),
+    'small-hrnet-w16': dict(type='HRNet'),
+}
+HEADS = {
+    'dw': None,
+    'dwattn': 'ChannelSpatialAttention',
+    'dwcbam': 'CBAM',
+    'dwse': 'SqueezeExcitation',
+}
+NAME = re.compile(
+    rf'td-hm_(?P<backbone>{"|".join(BACKBONES)})(-(?P<head>{"|".join(HEADS)}))?'
+    r'_((?P<loss>[a-z]+)-((?P<hyper>[a-z0-9]+)-)?)?'
+    r'(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
+    r'_(?P<data>[a-z]+)(?P<box>-gtbox|-det)?(?P<split>-test(dev)?)?(?P<ms>-ms6)?'
+    r'-(?P<height>\d+)x(?P<width>\d+)'
+)
+HEATMAPS = ('AsymmetricMSELoss', 'RegularizedMSELoss', 'FocusedMSELoss')
+LOGITS = ('AnchorLoss', 'HeatmapFocalLoss')
+LOSSES = (*HEATMAPS, 'HeatmapWeightingMSELoss', *LOGITS)
+CODEC = dict(input_size=(48, 64), heatmap_size=(12, 16), sigma=1)
+TABLES = load_tables()
+ROWS = [(table, row) for table in TABLES.values() for row in table.rows]
+
+
+def load_tool(path):
+    """Import a script of tools/ without running it."""
+    path = ROOT / 'tools' / path
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def call_tool(path, *args):
+    """Run a script of tools/ for a fixture, with all that it prints."""
+    subprocess.check_call([sys.executable, str(ROOT / 'tools' / path), *args])
+
+
+@functools.lru_cache(maxsize=None)
+def _read(path):
+    return Config.fromfile(path)
+
+
+def read(path):
+    """A config, as a copy: reading takes a tenth of a second."""
+    return copy.deepcopy(_read(str(path)))
+
+
+def load(path):
+    """A config, with the model that a multi-scale test wraps as its model."""
+    cfg = read(path)
+    if cfg.model.type == 'MultiScaleTTA':
+        cfg.model = cfg.model.module
+    return cfg
+
+
+# MMEngine's globals are by the name of the experiment.
+NUMBERS = count()
+
+
+class Maps(Dataset):
+    """Noise to noise, with meta information as MMPose's."""
+
+    metainfo = dict(
+        dataset_name='maps',
+        sigmas=np.array([0.1, 0.2], dtype=np.float32),
+        keypoint_colors=np.array([[255, 0, 0]], dtype=np.uint8),
+    )
+
+    def __init__(self, length=4):
+        generator = torch.Generator().manual_seed(0)
+        self.inputs = torch.randn(length, 3, 8, 8, generator=generator)
+        # Mostly background, which is zero.
+        self.targets = torch.rand(length, 2, 8, 8, generator=generator)
+        self.targets *= self.targets > 0.7
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def __getitem__(self, index):
+        return dict(inputs=self.inputs[index], targets=self.targets[index])
+
+
+class Noisy(Maps):
+    """With an augmentation that takes from two random generators."""
+
+    def __getitem__(self, index):
+        item = super().__getitem__(index)
+        shift = np.random.normal() + torch.randn(()).item()
+        return dict(item, inputs=item['inputs'] + 0.1 * shift)
+
+
+class TinyHead(nn.Module):
+    def __init__(self, loss):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1)
+        if isinstance(loss, list):
+            self.loss_module = nn.ModuleList(map(MODELS.build, loss))
+        else:
+            self.loss_module = MODELS.build(loss)
+
+    def losses(self):
+        """The losses, however they are wrapped."""
+        modules = self.loss_module.modules()
+        return [m for m in modules if isinstance(m, KeypointMSELoss)]
+
+
+class TinyModel(BaseModel):
+    """One convolution, and dropout for the randomness of a model."""
+
+    def __init__(self, loss):
+        super().__init__()
+        self.head = TinyHead(loss)
+        self.dropout = nn.Dropout2d(0.2)
+
+    def forward(self, inputs, targets, mode='tensor'):
+        outputs = self.head.conv(self.dropout(inputs))
+        if mode == 'loss':
+            losses = [loss(outputs, targets) for loss in self.head.losses()]
+            return dict(loss_kpt=sum(losses))
+        return [outputs]
+
+
+class Peak(BaseMetric):
+    """A score that is a NumPy scalar, as that of COCO."""
+
+    def process(self, data_batch, data_samples):
+        self.results.append(float(data_samples[0].max()))
+
+    def compute_metrics(self, results):
+        return dict(peak=np.float64(np.mean(results)))
+
+
+def loader(dataset=Maps, **kwargs):
+    """Config of a loader with two samples a batch."""
+    options = dict(
+        batch_size=2,
+        num_workers=0,
+        dataset=dataset(),
+        sampler=dict(type='DefaultSampler', shuffle=True),
+        collate_fn=dict(type='default_collate'),
+    )
+    return {**options, **kwargs}
+
+
+def tiny_runner(work_dir, loss, max_epochs=3, **kwargs):
+    """A runner that saves each epoch; two iterations make one.
+
+    Args:
+        work_dir (Path): Folder for all that is written.
+        loss (dict | list): Config of the loss.
+        max_epochs (int): Epochs to train. Defaults to 3.
+        **kwargs: Further or other arguments of the runner.
+
+    Returns:
+        Runner: The runner.
+    """
+    options = dict(
+        train_dataloader=loader(),
+        train_cfg=dict(by_epoch=True, max_epochs=max_epochs),
+        optim_wrapper=dict(optimizer=dict(type='Adam', lr=0.01)),
+        default_hooks=dict(
+            logger=dict(type='LoggerHook', interval=1),
+            checkpoint=dict(type='CheckpointHook', interval=1),
+        ),
+        randomness=dict(seed=0),
+        default_scope='mmpose',
+        experiment_name=f'tiny_{next(NUMBERS)}',
+    )
+    options.update(kwargs)
+    torch.manual_seed(0)
+    return Runner(TinyModel(loss), str(work_dir), **options)
+
+
+def write_noise(file, width: int, height: int, seed: int = 0) -> None:
+    """Write a picture of noise."""
+    rng = np.random.default_rng(seed)
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    assert cv2.imwrite(str(file), noise)
+
+
+def write_lsp(root, n: int = 6, width: int = 128, height: int = 96) -> None:
+    """Write LSP and LSPET with n pictures each below ``root``.
+
+    Every seventh joint of LSP is occluded; of LSPET, left shoulder of the
+    third picture and right ankle of the fourth have no label.
+    """
+    root = Path(root)
+    rng = np.random.default_rng(0)
+    low, high = (10, 10), (width - 10, height - 10)
+    occluded = (np.arange(14 * n) % 7 == 0).reshape(n, 14)
+    labelled = np.ones((n, 14))
+    labelled[2:3, 9] = 0
+    labelled[3:4, 0] = 0
+    for folder, name, flag, axes in (
+        ('lsp_dataset_original', 'im{:04d}.jpg', occluded, (2, 1, 0)),
+        ('lspet_dataset', 'im{:05d}.jpg', labelled, (1, 2, 0)),
+    ):
+        joints = np.empty((n, 14, 3))
+        joints[..., :2] = rng.uniform(low, high, (n, 14, 2))
+        joints[..., 2] = flag
+        if folder == 'lspet_dataset':
+            # As in the original: places outside say which side is missing.
+            joints[labelled == 0, :2] = (0.0, -26.1)
+        for i in range(n):
+            file = root / folder / 'images' / name.format(i + 1)
+            write_noise(file, width, height, seed=i)
+        savemat(
+            str(root / folder / 'joints.mat'),
+            dict(joints=joints.transpose(axes)),
+        )
+
+
+def struct_array(rows: List[Dict]) -> np.ndarray:
+    """A 1 x n struct array as SciPy writes it to MATLAB's files."""
+    array = np.empty((1, len(rows)), dtype=[(key, 'O') for key in rows[0]])
+    for i, row in enumerate(rows):
+        array[0, i] = tuple(row.values())
+    return array
+
+
+def _rect(rng, width: int, height: int, points: bool) -> dict:
+    rect = dict(
+        scale=0.4,
+        objpos=dict(x=rng.uniform(50, width - 50), y=height / 2),
+    )
+    if points:
+        rect['annopoints'] = dict(
+            point=struct_array(
+                [
+                    dict(x=x, y=y, id=float(i), is_visible=1.0)
+                    for i, (x, y) in enumerate(
+                        rng.uniform(10, min(width, height) - 10, (16, 2))
+                    )
+                ]
+            )
+        )
+    return rect
+
+
+def write_mpii_release(
+    root, train: int = 2, test: int = 4, width: int = 128, height: int = 128
+) -> Path:
+    """Write MPII Human Pose below ``root``: the release and its pictures.
+
+    Training and test images take turns. The test images have, in turn: one
+    person; two, both single; two, of whom the second is single; one whose
+    position and scale are missing; nobody.
+
+    Returns:
+        Path: ``root/mpii_human_pose_v1_u12_1.mat``.
+    """
+    root = Path(root)
+    rng = np.random.default_rng(0)
+    empty = np.empty((0, 0))
+    is_train = [1, 0] * min(train, test)
+    is_train += [1] * (train - len(is_train) // 2)
+    is_train += [0] * (test - is_train.count(0))
+    annolist, single = [], []
+    for i, training in enumerate(is_train):
+        name = f'{i + 1:09d}.jpg'
+        write_noise(root / 'images' / name, width, height, seed=i)
+        rects = [_rect(rng, width, height, points=bool(training))]
+        chosen = 1.0
+        if not training:
+            kind = is_train[:i].count(0) % 5
+            if kind in (1, 2):
+                rects.append(_rect(rng, width, height, points=False))
+                chosen = np.array([[1.0], [2.0]]) if kind == 1 else 2.0
+            elif kind == 3:
+                rects = [dict(scale=empty, objpos=empty)]
+            elif kind == 4:
+                rects, chosen = [], empty
+        annolist.append(
+            dict(
+                image=dict(name=name),
+                annorect=struct_array(rects) if rects else empty,
+                frame_sec=empty,
+                vididx=empty,
+            )
+        )
+        single.append(chosen)
+    cells = np.empty((len(single), 1), dtype=object)
+    cells[:, 0] = single
+    file = root / 'mpii_human_pose_v1_u12_1.mat'
+    savemat(
+        str(file),
+        dict(
+            RELEASE=dict(
+                annolist=struct_array(annolist),
+                img_train=np.array([is_train], dtype=np.uint8),
+                version='12',
+                single_person=cells,
+            )
+        ),
+    )
+    return file
+
+
+def run_in_processes(function, number, folder):
+    """Run ``function(rank, number, folder)`` in processes with gloo.
+
+    Args:
+        function (Callable): Of a module, so that processes can import it.
+        number (int): How many processes.
+        folder (str): An empty folder.
+    """
+    args = (function, number, folder)
+    torch.multiprocessing.spawn(_join, args, nprocs=number)
+
+
+def _join(rank, function, number, folder):
+    torch.distributed.init_process_group(
+        'gloo',
+        init_method=f'file://{folder}/meeting_point',
+        rank=rank,
+        world_size=number,
+    )
+    function(rank, number, folder)
+
+
+def pose_model(loss):
+    """A small ResNet and the papers' head, for four keypoints."""
+    torch.manual_seed(0)
+    final_layer = dict(kernel_size=1)
+    if loss in LOGITS:
+        final_layer['type'] = 'SigmoidConv2d'
+    return MODELS.build(
+        dict(
+            type='TopdownPoseEstimator',
+            backbone=dict(
+                type='ResNet',
+                depth=18,
+                stem_channels=16,
+                base_channels=16,
+                num_stages=3,
+                strides=(1, 2, 2),
+                dilations=(1, 1, 1),
+                out_indices=(2,),
+            ),
+            head=dict(
+                type='DepthwiseDeconvAttentionHead',
+                in_channels=64,
+                out_channels=4,
+                deconv_out_channels=(16, 16),
+                deconv_kernel_sizes=(4, 4),
+                deconv_attentions=(
+                    None,
+                    dict(type='ChannelSpatialAttention', ratio=4),
+                ),
+                final_layer=final_layer,
+                loss=dict(type=loss),
+                decoder=dict(type='MSRAHeatmap', **CODEC),
+            ),
+        )
+    )
+
+
+def batch(indices):
+    """Pictures of noise, each with a person somewhere."""
+    codec = MSRAHeatmap(**CODEC)
+    inputs, samples = [], []
+    for i in indices:
+        rng = np.random.default_rng(i)
+        inputs.append(torch.from_numpy(rng.normal(size=(3, 64, 48))))
+        encoded = codec.encode(
+            rng.uniform((4, 4), (44, 60), (1, 4, 2)).astype(np.float32),
+            np.array([[1, 1, 1, i % 2]], dtype=np.float32),
+        )
+        sample = PoseDataSample()
+        sample.gt_fields = PixelData(
+            heatmaps=torch.from_numpy(encoded['heatmaps'])
+        )
+        sample.gt_instance_labels = InstanceData(
+            keypoint_weights=torch.from_numpy(encoded['keypoint_weights'])
+        )
+        samples.append(sample)
+    return dict(inputs=torch.stack(inputs).float(), data_samples=samples)
+
+
+NAMES = ('nose', 'tail', 'left_ear', 'right_ear')
+
+
+class People(Dataset):
+    """Noise with four keypoints each, the last without label in every second.
+
+    The pictures are shifted by numbers from two generators, as augmentation
+    would.
+    """
+
+    metainfo = dict(
+        dataset_name='people',
+        num_keypoints=4,
+        keypoint_id2name=dict(enumerate(NAMES)),
+        keypoint_name2id={name: i for i, name in enumerate(NAMES)},
+        keypoint_colors=np.zeros((4, 3), dtype=np.uint8),
+    )
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng(index)
+        encoded = MSRAHeatmap(**CODEC).encode(
+            rng.uniform((4, 4), (44, 60), (1, 4, 2)).astype(np.float32),
+            np.array([[1, 1, 1, index % 2]], dtype=np.float32),
+        )
+        image = torch.from_numpy(rng.integers(0, 200, (3, 64, 48)))
+        shift = np.random.randint(20) + torch.randint(20, ()).item()
+        sample = PoseDataSample(metainfo=dict(img_path=f'a/{index}.jpg'))
+        sample.gt_fields = PixelData(
+            heatmaps=torch.from_numpy(encoded['heatmaps'])
+        )
+        sample.gt_instance_labels = InstanceData(
+            keypoint_weights=torch.from_numpy(encoded['keypoint_weights'])
+        )
+        return dict(inputs=(image + shift).byte(), data_samples=sample)
+
+
+def people_model(loss):
+    """A model with batch norm and dropout, whose modes must be minded."""
+    model = pose_model(loss)
+    model.data_preprocessor = PoseDataPreprocessor(
+        mean=[120.0, 110.0, 100.0], std=[60.0, 60.0, 60.0], bgr_to_rgb=True
+    )
+    layer = model.head.final_layer
+    model.head.final_layer = nn.Sequential(nn.Dropout2d(0.3), layer)
+    return model
+
+
+def sample(output, target, weights=None, pred=None, truth=None, size=1.0):
+    """One person with the target in the data.
+
+    Args:
+        output (array): Predicted heatmaps, (K, H, W).
+        target (array): Target heatmaps, (K, H, W).
+        weights (array): Weights and visibility, (K,). Defaults to ones.
+        pred (array): Predicted points, (K, 2). Defaults to the label.
+        truth (array): Labels, (K, 2). Defaults to the point (1, 0).
+        size (float): Longer side of the box. Defaults to 1.0.
+
+    Returns:
+        dict: The data sample.
+    """
+    output, target = (torch.as_tensor(x).float() for x in (output, target))
+    weights = np.ones(len(target)) if weights is None else np.array(weights)
+    truth = np.tile([1.0, 0.0], (len(target), 1)) if truth is None else truth
+    truth = np.asarray(truth, dtype=float)[None]
+    pred = truth if pred is None else np.asarray(pred, dtype=float)[None]
+    return dict(
+        pred_fields=dict(heatmaps=output),
+        pred_instances=dict(keypoints=pred),
+        gt_fields=dict(heatmaps=target),
+        gt_instance_labels=dict(
+            keypoint_weights=torch.as_tensor(weights[None]).float()
+        ),
+        gt_instances=dict(
+            keypoints=truth,
+            keypoints_visible=(weights[None] > 0).astype(np.float32),
+            bboxes=np.array([[0, 0, size, size / 2]]),
+        ),
+        img_path='person.jpg',
+    )
+
+
+def evaluate(metric, samples, **meta):
+    """What a metric says of people, without its prefix."""
+    metric.dataset_meta = meta
+    for person in samples:
+        metric.process(None, [person])
+    assert len(metric.results) == len(samples)
+    table = metric.evaluate(len(samples))
+    assert all(name.startswith(f'{metric.prefix}/') for name in table)
+    return {name.split('/', 1)[1]: value for name, value in table.items()}
+
+
+def train_and_test(path, root, work_dir, **changes):
+    """Train with the config, validate, save and test; a batch of two each.
+
+    Args:
+        path (Path): The config. One that can only be tested is tested with
+            its own random weights.
+        root (Path): Data in the layout of the config's data.
+        work_dir (Path): Folder for all that is written.
+        **changes: Further overrides, as of ``--cfg-options``.
+
+    Returns:
+        dict: The metrics.
+    """
+    cfg = Config.fromfile(path)
+    options = dict(
+        data_root=str(root),
+        work_dir=str(work_dir),
+        experiment_name=f'{path.stem}_{work_dir.name}',
+        **{
+            'train_cfg.max_epochs': 1,
+            'train_cfg.val_interval': 1,
+            'default_hooks.checkpoint.interval': 1,
+            'env_cfg.mp_cfg.mp_start_method': 'fork',
+            'env_cfg.dist_cfg.backend': 'gloo',
+        },
+        **changes,
+    )
+    options = move_data(cfg, options)
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        options[f'{loader}.batch_size'] = 2
+        options[f'{loader}.num_workers'] = 0
+        options[f'{loader}.persistent_workers'] = False
+        options[f'{loader}.dataset.indices'] = 2
+    evaluator = cfg.test_evaluator
+    if evaluator.type == 'CocoSubmission':
+        options['test_evaluator.out_dir'] = str(work_dir)
+    if evaluator.type == 'MpiiSubmission':
+        # It wants every person of the set.
+        del options['test_dataloader.dataset.indices']
+        options['test_evaluator.outfile'] = str(work_dir / 'pred.mat')
+    cfg.merge_from_dict(options)
+    only_tests = cfg.model.type == 'MultiScaleTTA'
+    cfg.model.get('module', cfg.model).backbone.init_cfg = None
+    if only_tests:
+        for key in ('train', 'val'):
+            for part in ('dataloader', 'cfg', 'evaluator'):
+                cfg.pop(f'{key}_{part}', None)
+        cfg.optim_wrapper = cfg.param_scheduler = cfg.auto_scale_lr = None
+    runner = Runner.from_cfg(cfg)
+    if not only_tests:
+        runner.train()
+        assert runner.iter == 1
+    return runner.test()
+
+
+def save_checkpoint(path, best=None):
+    info = dict(best_ckpt=best) if best else {}
+    torch.save(dict(message_hub=dict(runtime_info=info)), path)
+
+
+def write_log(folder, epochs):
+    scalars = folder / '20240101_000000' / 'vis_data' / 'scalars.json'
+    scalars.parent.mkdir(parents=True, exist_ok=True)
+    lines = [
+        json.dumps(dict(loss=0.1, epoch=epoch, step=epoch))
+        for epoch in range(1, epochs + 1)
+    ]
+    # The line of a validation, and one that was cut off.
+    lines += [json.dumps(dict(step=epochs, AP=0.5)), '{"loss": 0.1, "ep']
+    scalars.write_text('\n'.join(lines))
+
+
+def coco_samples(root, codec, target=True, udp=None, **kwargs):
+    """Data samples of a pipeline that validates, with random predictions."""
+    if udp is None:
+        udp = codec['type'] == 'UDPHeatmap'
+    pipeline = [
+        dict(type='LoadImage'),
+        dict(type='GetBBoxCenterScale'),
+        dict(type='TopdownAffine', input_size=(48, 64), use_udp=udp),
+        dict(type='GenerateTarget', encoder=codec),
+        dict(type='PackPoseInputs'),
+    ]
+    if not target:
+        del pipeline[3]
+    dataset = CocoDataset(
+        ann_file=str(root / 'annotations/person_keypoints_val2017.json'),
+        data_prefix=dict(img=str(root / 'val2017') + '/'),
+        test_mode=True,
+        **kwargs,
+    )
+    dataset.pipeline = Compose(pipeline)
+    generator = torch.Generator().manual_seed(0)
+    samples = [item['data_samples'].to_dict() for item in dataset]
+    for person in samples:
+        maps = torch.rand(17, 16, 12, generator=generator)
+        person['pred_fields'] = dict(heatmaps=maps)
+        person['pred_instances'] = dict(
+            keypoints=person['gt_instances']['keypoints'] + 1
+        )
+    return samples
+
+
+# What fake tools/train.py and tools/test.py begin with.
+ARGUMENTS = """
+import argparse, json, pathlib, shutil, sys
+parser = argparse.ArgumentParser()
+parser.add_argument('config', type=pathlib.Path)
+if TEST:
+    parser.add_argument('checkpoint', type=pathlib.Path)
+    parser.add_argument('--out', type=pathlib.Path)
+parser.add_argument('--work-dir', type=pathlib.Path)
+parser.add_argument('--launcher')
+parser.add_argument('--resume', action='store_true')
+parser.add_argument('--auto-scale-lr', action='store_true')
+parser.add_argument('--cfg-options', nargs='+', default=[])
+args = parser.parse_args()
+here = pathlib.Path(__file__).parent
+"""
