@@ -1,10 +1,7 @@
 import math
-from typing import Optional, Sequence, Union
+from typing import Optional
 
-import torch
 from mmengine.registry import MODELS
-from mmpose.models.heads.heatmap_heads import cpm_head, heatmap_head
-from mmpose.utils.tensor_utils import to_numpy
 from torch import Tensor, nn
 
 
@@ -18,8 +15,7 @@ class SigmoidConv2d(nn.Conv2d):
     decoding, scores and export see probabilities.
 
     Logits carry the attribute ``is_logits``, by which the losses of this
-    package recognise a final layer that does not fit them. MMPose's own
-    losses do not: never combine this layer with ``KeypointMSELoss``.
+    package, and MMPose's own, recognise a final layer that does not fit.
 
     Args:
         *args: See :class:`torch.nn.Conv2d`.
@@ -67,19 +63,11 @@ class SigmoidConv2d(nn.Conv2d):
         return logits
 
 
-def _to_numpy(x: Union[Tensor, Sequence[Tensor]], *args, **kwargs):
-    """MMPose's ``to_numpy`` for logits, as probabilities, and bfloat16."""
-    if getattr(x, 'is_logits', False):
-        x = x.detach().sigmoid()
-    if isinstance(x, Tensor) and x.dtype == torch.bfloat16:
-        x = x.float()
-    return to_numpy(x, *args, **kwargs)
-
-
-# MMPose's heads log an accuracy that counts maps with no positive value as
-# missing, so it would ignore a right peak with a probability below one half.
-# They offer no place to say what their maps are: replace the one conversion
-# in between, which changes nothing for other maps. It also stops at bfloat16,
-# which NumPy does not have.
-heatmap_head.to_numpy = _to_numpy
-cpm_head.to_numpy = _to_numpy
+def refuse_logits(loss: nn.Module, output: Tensor) -> None:
+    """Raise a ``ValueError`` if a loss of heatmaps is given logits."""
+    if getattr(output, 'is_logits', False):
+        raise ValueError(
+            f'{type(loss).__name__} compares heatmaps, but the final layer is '
+            'SigmoidConv2d, which gives logits in training: remove '
+            "type='SigmoidConv2d' from final_layer."
+        )

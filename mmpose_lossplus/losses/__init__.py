@@ -1,10 +1,11 @@
-from .base import HeatmapLoss, LogitHeatmapLoss
 from .heatmap_losses import (
     AnchorLoss,
     AsymmetricMSELoss,
     FocusedMSELoss,
     HeatmapFocalLoss,
+    HeatmapLoss,
     HeatmapWeightingMSELoss,
+    LogitHeatmapLoss,
     RegularizedMSELoss,
 )
 

@@ -1,40 +1,31 @@
 """The papers' equations.
 
-Every function takes the predicted and the target heatmaps, both of shape
-(B, K, H, W), and returns the loss of each pixel in that shape: no weights, no
-reduction, no state. S is the output, G the target.
-
-An attribute ``loss_and_grad`` is a function of the same arguments that returns
-the loss and its derivative by S together, which have intermediate results in
-common. It takes maps (N, 1, H * W) of N keypoints.
+Every function takes the predicted heatmaps S and the target heatmaps G, both
+of shape (B, K, H, W), and returns the loss of each pixel in that shape: no
+weights, no reduction, no state.
 """
 
-from functools import wraps
-from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-try:
-    from torch.compiler import is_compiling  # torch >= 2.3
-except ImportError:
-    try:
-        from torch._utils import is_compiling
-    except ImportError:  # torch < 2.0
+# Penalty of each form of AMSE, of S, G and W.
+AMSE_FORMS = {
+    'quadratic': lambda s, g, w: F.relu(s - w) ** 2,
+    'difference_of_squares': lambda s, g, w: F.relu(F.relu(s) ** 2 - w**2),
+    'linear': lambda s, g, w: F.relu(s - w),
+    'prediction_weighted': lambda s, g, w: w * (s - g) ** 2,
+    'error_weighted': lambda s, g, w: w * s**2,
+}
+# Their W, where it is not G.
+AMSE_REFERENCES = {
+    'prediction_weighted': lambda s, g: s,
+    'error_weighted': lambda s, g: (s - g).abs(),
+}
 
-        def is_compiling() -> bool:
-            return False
-
-
-AMSE_FORMS = (
-    'quadratic',
-    'difference_of_squares',
-    'linear',
-    'prediction_weighted',
-    'error_weighted',
-)
-
+# F of the heatmap-weighting paper's table 4.
 WEIGHT_FNS = {
     'linear': lambda x: x,
     'double': lambda x: 2 * x,
@@ -43,98 +34,19 @@ WEIGHT_FNS = {
 }
 
 
-class Square(NamedTuple):
-    """A summand w r^2 of a loss.
-
-    The weight is constant in back-propagation, the residual grows with S at
-    slope 1 wherever it is not 0.
-    """
-
-    weight: Union[float, Tensor]
-    residual: Tensor
-
-
-class Penalty(NamedTuple):
-    """A summand of any other kind, and its derivative by S."""
-
-    loss: Tensor
-    grad: Tensor
-
-
-def sum_of_squares(
-    terms: Callable[..., Sequence[Union[Square, Penalty]]],
-) -> Callable[..., Tensor]:
-    """Make an equation of its terms: the loss is their sum.
-
-    Args:
-        terms (Callable): Takes maps and hyper-parameters, and returns the
-            terms of each pixel, a :class:`Square` first, whose residual is
-            nobody else's.
-
-    Returns:
-        Callable: Takes the same and returns the loss of each pixel; see the
-        top of this file for its attribute ``loss_and_grad``.
-    """
-
-    @wraps(terms)
-    def equation(*args: Any, **kwargs: Any) -> Tensor:
-        return sum(
-            term.weight * term.residual**2
-            if isinstance(term, Square)
-            else term.loss
-            for term in terms(*args, **kwargs)
-        )
-
-    def loss_and_grad(*args: Any, **kwargs: Any) -> Tuple[Tensor, Tensor]:
-        (weight, residual), *others = terms(*args, **kwargs)
-        half_grad = residual
-        if isinstance(weight, Tensor) or weight != 1:
-            half_grad = weight * residual
-        loss = half_grad * residual
-        for term in others:
-            if isinstance(term, Penalty):
-                loss += term.loss
-                half_grad += term.grad / 2
-            else:
-                weighted = term.weight * term.residual
-                loss.addcmul_(weighted, term.residual)
-                half_grad += weighted
-        return loss, half_grad.mul_(2)
-
-    equation.loss_and_grad = loss_and_grad
-    return equation
-
-
-def by_autograd(
-    equation: Callable[..., Tensor], output: Tensor, *args: Any, **kwargs: Any
-) -> Tuple[Tensor, Tensor]:
-    """Loss of each pixel and its derivative, of any equation."""
-    with torch.enable_grad():
-        output = output.detach().requires_grad_()
-        loss = equation(output, *args, **kwargs)
-    (grad,) = torch.autograd.grad(loss, output, torch.ones_like(loss))
-    return loss.detach(), grad
-
-
-def get_weight_fn(
-    weight_fn: Optional[Union[str, Callable[[Tensor], Tensor]]],
-) -> Optional[Callable[[Tensor], Tensor]]:
-    """Look a name of :data:`WEIGHT_FNS` up; pass ``None`` and functions on.
+def choose(argument: str, name: str, options: Dict[str, Callable]) -> Callable:
+    """Look a function up.
 
     Raises:
-        ValueError: If ``weight_fn`` is an unknown name.
+        ValueError: If there is none of this name.
     """
-    if weight_fn is None or callable(weight_fn):
-        return weight_fn
-    if weight_fn not in WEIGHT_FNS:
+    if name not in options:
         raise ValueError(
-            f'weight_fn must be None, a function or one of '
-            f'{tuple(WEIGHT_FNS)}, got {weight_fn!r}.'
+            f'{argument} must be one of {tuple(options)}, got {name!r}.'
         )
-    return WEIGHT_FNS[weight_fn]
+    return options[name]
 
 
-@sum_of_squares
 def amse(
     output: Tensor,
     target: Tensor,
@@ -180,7 +92,7 @@ def amse(
             that broadcasts to (B, K, H, W), or a function of output and
             target that returns one; it is detached. ``None`` takes the form's
             own. Defaults to ``None``.
-        form (str): One of :data:`AMSE_FORMS`. Defaults to 'quadratic'.
+        form (str): A key of :data:`AMSE_FORMS`. Defaults to 'quadratic'.
 
     Returns:
         Tensor: Loss of each pixel, shape (B, K, H, W).
@@ -188,37 +100,17 @@ def amse(
     Raises:
         ValueError: If ``form`` is unknown.
     """
+    penalty = choose('form', form, AMSE_FORMS)
     if reference is None:
-        if form == 'prediction_weighted':
-            reference = output
-        elif form == 'error_weighted':
-            reference = (output - target).abs()
-        else:
-            reference = target
-    elif callable(reference):
+        reference = AMSE_REFERENCES.get(form, lambda s, g: g)
+    if callable(reference):
         reference = reference(output, target)
     if isinstance(reference, Tensor):
         reference = reference.detach()
-
-    error = Square(1, output - target)
-    if form == 'quadratic':
-        return error, Square(beta, (output - reference).relu_())
-    if form == 'difference_of_squares':
-        positive = F.relu(output)
-        excess = F.relu(positive**2 - reference**2)
-        slope = 2 * positive * (excess > 0)
-        return error, Penalty(beta * excess, beta * slope)
-    if form == 'linear':
-        excess = F.relu(output - reference)
-        return error, Penalty(beta * excess, beta * (excess > 0))
-    if form == 'prediction_weighted':
-        return (Square(1 + beta * reference, output - target),)
-    if form == 'error_weighted':
-        return error, Square(beta * reference, output)
-    raise ValueError(f'form must be one of {AMSE_FORMS}, got {form!r}.')
+    squared_error = (output - target) ** 2
+    return squared_error + beta * penalty(output, target, reference)
 
 
-@sum_of_squares
 def rmse(output: Tensor, target: Tensor, beta: float = 0.01) -> Tensor:
     r"""Regularized MSE (*not* root mean square): (S - G)^2 + beta S^2.
 
@@ -235,10 +127,9 @@ def rmse(output: Tensor, target: Tensor, beta: float = 0.01) -> Tensor:
     Returns:
         Tensor: Loss of each pixel, shape (B, K, H, W).
     """
-    return Square(1, output - target), Square(beta, output)
+    return (output - target) ** 2 + beta * output**2
 
 
-@sum_of_squares
 def fmse(
     output: Tensor,
     target: Tensor,
@@ -266,10 +157,9 @@ def fmse(
     Returns:
         Tensor: Loss of each pixel, shape (B, K, H, W).
     """
-    return (Square((target + delta) ** gamma, output - target),)
+    return (target + delta) ** gamma * (output - target) ** 2
 
 
-@sum_of_squares
 def heatmap_weighting_mse(
     output: Tensor,
     target: Tensor,
@@ -297,9 +187,10 @@ def heatmap_weighting_mse(
     Raises:
         ValueError: If ``weight_fn`` is an unknown name.
     """
-    weight_fn = get_weight_fn(weight_fn)
+    if isinstance(weight_fn, str):
+        weight_fn = choose('weight_fn', weight_fn, WEIGHT_FNS)
     weight = 1 if weight_fn is None else weight_fn(target) + 1
-    return (Square(weight, output - target),)
+    return weight * (output - target) ** 2
 
 
 def anchor_loss(
@@ -342,79 +233,40 @@ def anchor_loss(
     Returns:
         Tensor: Loss of each pixel, shape (B, K, H, W).
     """
-    _, base, _ = _anchor_factors(
+    _, base, _ = anchor_modulator(
         output, target, slack, anchor_threshold, background_threshold
     )
     bce = F.binary_cross_entropy_with_logits(output, target, reduction='none')
     return base**gamma * bce
 
 
-def _anchor_factors(
+def anchor_modulator(
     output: Tensor,
     target: Tensor,
     slack: float,
     anchor_threshold: float,
     background_threshold: float,
 ) -> Tuple[Tensor, Tensor, Tensor]:
-    """q, 1 + q - q* where it counts, else 1, and 1 there, else 0."""
+    r"""The base of Anchor Loss's modulator, see :func:`anchor_loss`.
+
+    Returns:
+        tuple[Tensor, Tensor, Tensor]: q; 1 + q - q* on the background of maps
+        that have an anchor, else 1; 1 where that is, else 0. Each
+        (B, K, H, W).
+    """
     q = output.sigmoid()
-    # Numbers, not truth values: these are slow, also in a compiler. And the
-    # highest logit, not the highest q, which a compiler would keep as a map.
-    unlabelled = _compare(torch.le, target, anchor_threshold)
-    lowest = -torch.finfo(output.dtype).max
-    peak = torch.add(output.detach(), unlabelled, alpha=lowest)
+    # Numbers 0 and 1: truth values take several times as long on a CPU.
+    other = target.clone().le_(anchor_threshold)
+    lowest = torch.finfo(output.dtype).min
+    peak = torch.add(output.detach(), other, alpha=lowest)
     peak = peak.amax(dim=(-2, -1), keepdim=True)
     anchor = (peak.sigmoid() - slack).clamp(min=0)
-    # No background without foreground: log(0) is below every target.
-    foreground = _compare(torch.gt, peak, lowest / 2)
-    modulated = _compare(
-        torch.le, target, background_threshold + foreground.log()
-    )
-    base = torch.addcmul(torch.ones_like(anchor), q - anchor, modulated)
-    if slack == 0:
-        # It can be 0, where a power below 1 has an infinite gradient.
+    has_anchor = 1 - other.amin(dim=(-2, -1), keepdim=True)
+    background = target.clone().le_(background_threshold) * has_anchor
+    base = 1 + (q - anchor) * background
+    if slack == 0:  # it can be 0, where powers below 1 have infinite slopes
         base = base.clamp(min=torch.finfo(q.dtype).tiny)
-    return q, base, modulated
-
-
-def _compare(
-    comparison: Callable[..., Tensor],
-    maps: Tensor,
-    threshold: Union[float, Tensor],
-) -> Tensor:
-    """1 where a comparison holds, else 0."""
-    if is_compiling():
-        return comparison(maps, threshold).to(maps.dtype)
-    return comparison(maps, threshold, out=torch.empty_like(maps))
-
-
-def _anchor_loss_and_grad(
-    output: Tensor,
-    target: Tensor,
-    gamma: float = 2.0,
-    slack: float = 0.05,
-    anchor_threshold: float = 0.5,
-    background_threshold: float = 0.0,
-) -> Tuple[Tensor, Tensor]:
-    """:func:`anchor_loss` and its derivative.
-
-    It is m (q - G), and where the modulator m counts besides
-    gamma (1 + q - q*)^(gamma - 1) q (1 - q) BCE.
-    """
-    q, base, modulated = _anchor_factors(
-        output, target, slack, anchor_threshold, background_threshold
-    )
-    # PyTorch's own takes longer.
-    bce = torch.addcmul(F.relu(output), output, target, value=-1)
-    bce += torch.log1p(torch.exp(-output.abs()))
-    m = base**gamma
-    # The power last: it may overflow where q (1 - q) is 0.
-    growth = torch.addcmul(q, q, q, value=-1).mul_(bce).mul_(modulated)
-    growth.mul_(base.pow_(gamma - 1))
-    return bce.mul_(m), q.sub_(target).mul_(m).add_(growth, alpha=gamma)
-
-
-anchor_loss.loss_and_grad = _anchor_loss_and_grad
+    return q, base, background
 
 
 def heatmap_focal_loss(

@@ -1,17 +1,39 @@
+import inspect
+import logging
 import math
-from typing import Any, Callable, Dict, Optional, Tuple, Union
+from typing import Callable, List, Optional, Set, Tuple, Union
 
+import torch
+from mmengine.logging import print_log
+from mmpose.models.losses import KeypointMSELoss
 from mmpose.registry import MODELS
 from torch import Tensor
 
+from ..layers.sigmoid_conv2d import refuse_logits
 from . import functional as F
-from .base import HeatmapLoss, LogitHeatmapLoss
+from .one_pass import OnePassMean, squares
+
+try:
+    from torch.compiler import is_compiling
+except ImportError:  # torch < 2.3
+    from torch._utils import is_compiling
 
 # The modulator is at most 2^gamma, and its product with the cross entropy must
 # be one of float32's numbers.
 MAX_GAMMA = 64
 
-Equation = Tuple[Callable[..., Tensor], Dict[str, Any]]
+
+def arguments_of(cls: type) -> Set[str]:
+    """Names of a class's arguments; ``**kwargs`` are those of its base."""
+    names = set()
+    for base in cls.__mro__:
+        parameters = inspect.signature(base.__init__).parameters.values()
+        named = {p.name: p.kind for p in parameters if p.name != 'self'}
+        more = inspect.Parameter.VAR_KEYWORD
+        names |= {name for name, kind in named.items() if kind != more}
+        if more not in named.values():
+            break
+    return names
 
 
 def _check_non_negative(**values: float) -> None:
@@ -20,6 +42,214 @@ def _check_non_negative(**values: float) -> None:
         if not 0 <= value < math.inf:
             raise ValueError(
                 f'{name} must be non-negative and finite, got {value}.'
+            )
+
+
+def _at_least_float32(*maps: Tensor) -> List[Tensor]:
+    double = any(x.dtype == torch.float64 for x in maps)
+    return [x.to(torch.float64 if double else torch.float32) for x in maps]
+
+
+class HeatmapLoss(KeypointMSELoss):
+    """Weights, masks and averages the loss of each pixel.
+
+    A loss is a subclass with hyper-parameters and :meth:`loss_map`. Weights
+    and masks go through MMPose's own code and the mean is over all pixels,
+    masked ones too, so a subclass is weighted exactly as the MSE baseline.
+    The loss is computed in float32 or wider, whatever the precision of its
+    inputs.
+
+    Args:
+        use_target_weight (bool): Whether to apply ``target_weights``. Unlike
+            ``KeypointMSELoss``, which stores this flag but always applies
+            the weights, ``False`` is honoured; the default is therefore what
+            the baseline does. Defaults to ``True``.
+        skip_empty_channel (bool): Whether to leave out keypoints whose target
+            is zero everywhere. Defaults to ``False``.
+        loss_weight (float): Factor of the whole loss. Defaults to 1.0.
+
+    Raises:
+        TypeError: If the class has no such argument.
+    """
+
+    #: Whether the output is logits (of ``SigmoidConv2d``) or heatmaps.
+    takes_logits = False
+
+    #: Optional: takes what :meth:`loss_map` takes, as maps (N, 1, H * W), and
+    #: returns the loss and its derivative by the output, which is faster.
+    loss_and_grad: Optional[Callable[..., Tuple[Tensor, Tensor]]] = None
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        if 'loss_map' in vars(cls) and 'loss_and_grad' not in vars(cls):
+            cls.loss_and_grad = None  # that of the base is of another loss
+
+    def __init__(
+        self,
+        use_target_weight: bool = True,
+        skip_empty_channel: bool = False,
+        loss_weight: float = 1.0,
+        **unknown,
+    ) -> None:
+        if unknown:
+            known = arguments_of(type(self)) - {'unknown'}
+            raise TypeError(
+                f'{type(self).__name__} has no argument '
+                f'{", ".join(unknown)}, but: {", ".join(sorted(known))}.'
+            )
+        super().__init__(use_target_weight, skip_empty_channel, loss_weight)
+        self._first_batch_checked = False
+
+    def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
+        """Loss of each pixel; arguments and result are (B, K, H, W)."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        output: Tensor,
+        target: Tensor,
+        target_weights: Optional[Tensor] = None,
+        mask: Optional[Tensor] = None,
+    ) -> Tensor:
+        """Weighted mean of the loss map.
+
+        Args:
+            output (Tensor): Predicted heatmaps, (B, K, H, W).
+            target (Tensor): Target heatmaps, (B, K, H, W).
+            target_weights (Tensor, optional): Weights of the keypoints,
+                (B, K) or (B, K, 1), or of the pixels, (B, K, H, W).
+                Defaults to ``None``.
+            mask (Tensor, optional): Valid pixels, (B, K, H, W) or
+                (B, 1, H, W). Defaults to ``None``.
+
+        Returns:
+            Tensor: The loss, a scalar.
+
+        Raises:
+            ValueError: If the shapes do not fit, or the output is logits and
+                the loss takes heatmaps. On the first batch with a visible
+                keypoint, as a look at the values stalls a GPU: if a weight is
+                negative or the target is not one for this loss.
+        """
+        if not self.use_target_weight:
+            target_weights = None
+        self._check_shapes(output, target, target_weights, mask)
+        if target_weights is not None and target_weights.ndim == 3:
+            target_weights = target_weights.squeeze(-1)
+        # Without the mask, at whose check a compiler stops (torch 2.1).
+        factor = self._get_mask(target, target_weights, None)
+        if mask is None or factor is None:
+            mask = factor if mask is None else mask
+        else:
+            mask = mask * factor
+        # The mean of nothing is NaN. Not numel(), for which a compiler would
+        # make a graph per batch size.
+        if output.shape[0] == 0:
+            return output.float().sum()
+        with torch.autocast(output.device.type, enabled=False):
+            if not is_compiling():  # for which a look at the values is a break
+                self._check_values(output, target, target_weights)
+            mean = self._mean(*_at_least_float32(output, target), mask)
+        return mean * self.loss_weight
+
+    def _mean(
+        self, output: Tensor, target: Tensor, mask: Optional[Tensor]
+    ) -> Tensor:
+        constants = [x for x in (target, mask) if x is not None]
+        if (
+            self.loss_and_grad is not None
+            and not is_compiling()  # which makes one pass by itself
+            and torch.is_grad_enabled()
+            and output.requires_grad
+            and not any(x.requires_grad for x in constants)
+        ):
+            mask = output.new_ones(1, 1, 1, 1) if mask is None else mask
+            return OnePassMean.apply(output, target, mask, self)
+        loss = self.loss_map(output, target)
+        return (loss if mask is None else loss * mask).mean()
+
+    def check_target(self, target: Tensor) -> None:
+        """Raise a ``ValueError`` if the target is not one for this loss."""
+
+    def _check_values(
+        self, output: Tensor, target: Tensor, weights: Optional[Tensor]
+    ) -> None:
+        name = type(self).__name__
+        if not self.takes_logits:
+            refuse_logits(self, output)
+        if self._first_batch_checked or not target.numel():
+            return
+        self.check_target(target)
+        if weights is not None and weights.min() < 0:
+            raise ValueError(
+                f'{name} needs target_weights of at least 0, got '
+                f'{weights.min():g}: the visibility of keypoints in the '
+                'annotations is 0, 1 or 2.'
+            )
+        if self.takes_logits and not getattr(output, 'is_logits', False):
+            print_log(
+                f'{name} takes logits, but the output does not come from a '
+                'SigmoidConv2d: with MMPose set final_layer=dict(type='
+                "'SigmoidConv2d'), or raw logits are decoded as heatmaps at "
+                'test time.',
+                logger='current',
+                level=logging.WARNING,
+            )
+        self._first_batch_checked = bool(target.max() > 0)
+
+    def _check_shapes(
+        self,
+        output: Tensor,
+        target: Tensor,
+        target_weights: Optional[Tensor],
+        mask: Optional[Tensor],
+    ) -> None:
+        name = type(self).__name__
+        shape = tuple(target.shape)
+        if target.ndim != 4 or output.shape != target.shape:
+            raise ValueError(
+                f'{name} needs output and target of one shape (B, K, H, W), '
+                f'got {tuple(output.shape)} and {shape}.'
+            )
+        if target_weights is not None:
+            weights = tuple(target_weights.shape)
+            if weights not in (shape[:2], (*shape[:2], 1), shape):
+                combined = ''
+                if len(weights) > 1 and weights[1] * 3 == shape[1]:
+                    combined = (
+                        '; three maps for a keypoint, as of UDPHeatmap with '
+                        "heatmap_type='combined', are not supported"
+                    )
+                raise ValueError(
+                    f'{name} needs target_weights of shape (B, K), (B, K, 1) '
+                    f'or (B, K, H, W) for a target of {shape}, got '
+                    f'{weights}{combined}.'
+                )
+        if mask is not None and (
+            mask.ndim != 4
+            or any(m not in (1, t) for m, t in zip(mask.shape, shape))
+        ):
+            raise ValueError(
+                f'{name} needs a mask of shape (B, K, H, W) or (B, 1, H, W) '
+                f'for a target of {shape}, got {tuple(mask.shape)}.'
+            )
+
+
+class LogitHeatmapLoss(HeatmapLoss):
+    """A :class:`HeatmapLoss` on logits, for losses of the BCE type.
+
+    The target must lie in [0, 1].
+    """
+
+    takes_logits = True
+
+    def check_target(self, target: Tensor) -> None:
+        low, high = target.min().item(), target.max().item()
+        if low < 0 or high > 1:
+            raise ValueError(
+                f'{type(self).__name__} needs a target in [0, 1], got values '
+                f'from {low:g} to {high:g} (MegviiHeatmap peaks at 255): use '
+                'the MSRAHeatmap or UDPHeatmap codec.'
             )
 
 
@@ -54,10 +284,7 @@ class AsymmetricMSELoss(HeatmapLoss):
     ) -> None:
         super().__init__(**kwargs)
         _check_non_negative(beta=beta)
-        if form not in F.AMSE_FORMS:
-            raise ValueError(
-                f'form must be one of {F.AMSE_FORMS}, got {form!r}.'
-            )
+        F.choose('form', form, F.AMSE_FORMS)
         if not (
             reference is None
             or callable(reference)
@@ -70,11 +297,16 @@ class AsymmetricMSELoss(HeatmapLoss):
         self.beta = beta
         self.form = form
         self.reference = reference
+        if form != 'quadratic' or callable(reference):
+            self.loss_and_grad = None
 
-    def equation(self) -> Equation:
-        return F.amse, dict(
-            beta=self.beta, reference=self.reference, form=self.form
-        )
+    def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.amse(output, target, self.beta, self.reference, self.form)
+
+    def loss_and_grad(self, output: Tensor, target: Tensor):
+        reference = target if self.reference is None else self.reference
+        excess = (output - reference).relu_()
+        return squares((1, output - target), (self.beta, excess))
 
 
 @MODELS.register_module()
@@ -97,8 +329,11 @@ class RegularizedMSELoss(HeatmapLoss):
         _check_non_negative(beta=beta)
         self.beta = beta
 
-    def equation(self) -> Equation:
-        return F.rmse, dict(beta=self.beta)
+    def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.rmse(output, target, self.beta)
+
+    def loss_and_grad(self, output: Tensor, target: Tensor):
+        return squares((1, output - target), (self.beta, output))
 
 
 @MODELS.register_module()
@@ -117,7 +352,8 @@ class FocusedMSELoss(HeatmapLoss):
         **kwargs: See :class:`HeatmapLoss`.
 
     Raises:
-        ValueError: If ``gamma`` or ``delta`` is negative.
+        ValueError: If ``gamma`` or ``delta`` is negative, and on the first
+            batch if the target is below ``-delta``.
     """
 
     def __init__(
@@ -128,8 +364,19 @@ class FocusedMSELoss(HeatmapLoss):
         self.gamma = gamma
         self.delta = delta
 
-    def equation(self) -> Equation:
-        return F.fmse, dict(gamma=self.gamma, delta=self.delta)
+    def check_target(self, target: Tensor) -> None:
+        low = target.min().item()
+        if low < -self.delta:
+            raise ValueError(
+                f'FocusedMSELoss needs a target of at least -delta = '
+                f'{-self.delta:g}, where its weight is 0, got {low:g}.'
+            )
+
+    def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.fmse(output, target, self.gamma, self.delta)
+
+    def loss_and_grad(self, output: Tensor, target: Tensor):
+        return squares(((target + self.delta) ** self.gamma, output - target))
 
 
 @MODELS.register_module()
@@ -149,7 +396,8 @@ class HeatmapWeightingMSELoss(HeatmapLoss):
         **kwargs: See :class:`HeatmapLoss`.
 
     Raises:
-        ValueError: If ``weight_fn`` is an unknown name.
+        ValueError: If ``weight_fn`` is an unknown name, and on the first
+            batch if a weight is negative or no finite number.
     """
 
     def __init__(
@@ -158,11 +406,30 @@ class HeatmapWeightingMSELoss(HeatmapLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        F.get_weight_fn(weight_fn)
+        if isinstance(weight_fn, str):
+            F.choose('weight_fn', weight_fn, F.WEIGHT_FNS)
+        else:
+            # Somebody's function may look at the whole batch.
+            self.loss_and_grad = None
         self.weight_fn = weight_fn
 
-    def equation(self) -> Equation:
-        return F.heatmap_weighting_mse, dict(weight_fn=self.weight_fn)
+    def check_target(self, target: Tensor) -> None:
+        # The weight is the loss of an error of 1.
+        weight = self.loss_map(target + 1, target)
+        if not (weight.isfinite() & (weight >= 0)).all():
+            raise ValueError(
+                f'HeatmapWeightingMSELoss with weight_fn={self.weight_fn!r} '
+                f'has weights from {weight.min():g} to {weight.max():g} on a '
+                f'target from {target.min():g} to {target.max():g}, must be '
+                'non-negative and finite.'
+            )
+
+    def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.heatmap_weighting_mse(output, target, self.weight_fn)
+
+    def loss_and_grad(self, output: Tensor, target: Tensor):
+        weight = F.WEIGHT_FNS[self.weight_fn](target) + 1
+        return squares((weight, output - target))
 
 
 @MODELS.register_module()
@@ -182,7 +449,7 @@ class AnchorLoss(LogitHeatmapLoss):
         background_threshold (float): Where the target does not exceed it, the
             pixel is background. Raise it for targets that are nowhere zero,
             ``MSRAHeatmap(unbiased=True)``. Defaults to 0.0.
-        **kwargs: See :class:`LogitHeatmapLoss`.
+        **kwargs: See :class:`HeatmapLoss`.
 
     Raises:
         ValueError: If a parameter is negative, ``gamma`` exceeds 64 or
@@ -218,13 +485,35 @@ class AnchorLoss(LogitHeatmapLoss):
         self.anchor_threshold = anchor_threshold
         self.background_threshold = background_threshold
 
-    def equation(self) -> Equation:
-        return F.anchor_loss, dict(
-            gamma=self.gamma,
-            slack=self.slack,
-            anchor_threshold=self.anchor_threshold,
-            background_threshold=self.background_threshold,
+    def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.anchor_loss(
+            output,
+            target,
+            self.gamma,
+            self.slack,
+            self.anchor_threshold,
+            self.background_threshold,
         )
+
+    def loss_and_grad(self, output: Tensor, target: Tensor):
+        """The derivative is m (q - G), and where the modulator m counts
+        besides gamma (1 + q - q*)^(gamma - 1) q (1 - q) BCE."""
+        q, base, background = F.anchor_modulator(
+            output,
+            target,
+            self.slack,
+            self.anchor_threshold,
+            self.background_threshold,
+        )
+        # PyTorch's own takes longer.
+        bce = torch.addcmul(output.relu(), output, target, value=-1)
+        bce += torch.log1p(torch.exp(-output.abs()))
+        m = base**self.gamma
+        # The power last: it may overflow where q (1 - q) is 0.
+        growth = torch.addcmul(q, q, q, value=-1).mul_(bce).mul_(background)
+        growth *= base.pow_(self.gamma - 1)
+        grad = q.sub_(target).mul_(m).add_(growth, alpha=self.gamma)
+        return bce.mul_(m), grad
 
 
 @MODELS.register_module()
@@ -237,7 +526,7 @@ class HeatmapFocalLoss(LogitHeatmapLoss):
     Args:
         gamma (float): Focusing exponent; the paper's is not published in the
             available text. Defaults to 2.0.
-        **kwargs: See :class:`LogitHeatmapLoss`.
+        **kwargs: See :class:`HeatmapLoss`.
 
     Raises:
         ValueError: If ``gamma`` is negative.
@@ -248,5 +537,5 @@ class HeatmapFocalLoss(LogitHeatmapLoss):
         _check_non_negative(gamma=gamma)
         self.gamma = gamma
 
-    def equation(self) -> Equation:
-        return F.heatmap_focal_loss, dict(gamma=self.gamma)
+    def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.heatmap_focal_loss(output, target, self.gamma)

@@ -4,27 +4,18 @@ import pytest
 import torch
 from mmpose.registry import MODELS
 
-from .test_fused import gradient
-from .test_heatmap_losses import DEFAULTS
-from .test_robustness import maps
-
-pytestmark = [
-    pytest.mark.skipif(
-        not hasattr(torch, 'compile'), reason='needs torch >= 2.0'
-    ),
-    pytest.mark.filterwarnings('ignore:.*takes logits'),
-]
+from ..factories import DEFAULT_LOSSES, gradient, random_maps
 
 MASKS = [None, (1, 8, 6), (3, 8, 6)]
 
 
 def batch(size, mask_shape):
-    output, target, weights = maps(size, (size, 3, 8, 6))
+    output, target, weights = random_maps(size, (size, 3, 8, 6))
     mask = mask_shape and (torch.rand(size, *mask_shape) > 0.5).float()
     return output, target, weights, mask
 
 
-@pytest.mark.parametrize('cfg', DEFAULTS)
+@pytest.mark.parametrize('cfg', DEFAULT_LOSSES)
 @pytest.mark.parametrize('mask_shape', MASKS)
 @pytest.mark.parametrize('skip_empty_channel', [False, True])
 def test_one_graph(cfg, mask_shape, skip_empty_channel):
@@ -44,7 +35,7 @@ def test_one_graph(cfg, mask_shape, skip_empty_channel):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('cfg', DEFAULTS)
+@pytest.mark.parametrize('cfg', DEFAULT_LOSSES)
 def test_compiled_by_inductor(cfg):
     torch._dynamo.reset()
     loss = MODELS.build(cfg)

@@ -1,40 +1,231 @@
+"""Weights, masks, inputs and gradients of the classes."""
+
+import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
+from mmpose.codecs import MegviiHeatmap, UDPHeatmap
 from mmpose.models.losses import KeypointMSELoss
 from mmpose.registry import MODELS
 
 import mmpose_lossplus as lossplus
+from mmpose_lossplus import AnchorLoss, AsymmetricMSELoss, HeatmapLoss
 from mmpose_lossplus.losses import functional as F
 
-pytestmark = pytest.mark.filterwarnings('ignore:.*takes logits')
+from ..factories import ALL_LOSSES, DEFAULT_LOSSES
 
-LOSSES = {
-    'AsymmetricMSELoss': [dict(form=form) for form in F.AMSE_FORMS]
-    + [dict(reference=0.1), dict(reference=lambda s, g: 0.5 * g)],
-    'RegularizedMSELoss': [dict()],
-    'FocusedMSELoss': [dict(), dict(gamma=2, delta=0.01)],
-    'HeatmapWeightingMSELoss': [
-        *(dict(weight_fn=name) for name in F.WEIGHT_FNS),
-        dict(weight_fn=None),
-        dict(weight_fn=torch.sqrt),
+KEYPOINTS = np.array([[[20.0, 30.0], [30.0, 20.0]]], dtype=np.float32)
+VISIBLE = np.ones((1, 2), dtype=np.float32)
+
+
+class SquaredError(HeatmapLoss):
+    def loss_map(self, output, target):
+        return (output - target) ** 2
+
+
+@pytest.fixture
+def weights():
+    """Of two samples with three keypoints; one is invisible."""
+    return torch.tensor([[1.0, 0.0, 1.5], [1.2, 1.0, 1.0]])
+
+
+@pytest.mark.parametrize('skip_empty_channel', [False, True])
+@pytest.mark.parametrize('kind', [None, 'keypoint', 'pixel'])
+@pytest.mark.parametrize('mask_shape', [None, (2, 3, 16, 12), (2, 1, 16, 12)])
+def test_squared_error_is_keypoint_mse(
+    output, target, weights, kind, mask_shape, skip_empty_channel
+):
+    """Exactly: weighted as the MSE baseline, to the last bit."""
+    output, target = output.float(), target.float()
+    target[0, 2] = 0
+    if kind is None:
+        weights = None
+    elif kind == 'pixel':
+        weights = weights[..., None, None] * torch.rand(target.shape)
+    mask = None if mask_shape is None else (torch.rand(mask_shape) > 0.3)
+    options = dict(skip_empty_channel=skip_empty_channel, loss_weight=0.7)
+    arguments = (output, target, weights, mask)
+    ours = SquaredError(**options)(*arguments)
+    assert torch.equal(ours, KeypointMSELoss(**options)(*arguments))
+
+
+def test_weights_with_a_last_axis(output, target, weights):
+    loss = SquaredError()
+    assert torch.equal(
+        loss(output, target, weights[..., None]), loss(output, target, weights)
+    )
+
+
+def test_use_target_weight_is_honoured(output, target, weights):
+    loss = SquaredError(use_target_weight=False)
+    assert torch.equal(loss(output, target, weights), loss(output, target))
+    assert loss(output, target) != SquaredError()(output, target, weights)
+
+
+def test_masked_keypoints_change_nothing(output, target, weights):
+    loss = SquaredError()
+    expected = loss(output, target, weights)
+    output[0, 1] += 100
+    assert torch.equal(loss(output, target, weights), expected)
+
+
+def test_mean_is_over_all_pixels(output, target):
+    """A hidden keypoint dilutes the loss, as in the baseline."""
+    weights = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    expected = ((output - target)[0, 0] ** 2).mean() / 6
+    torch.testing.assert_close(
+        SquaredError()(output, target, weights), expected
+    )
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(output, target, dtype):
+    output, target = output.to(dtype), target.to(dtype)
+    loss = SquaredError()(output, target)
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, SquaredError()(output.float(), target.float()))
+
+
+def test_double_stays_double(output, target):
+    assert SquaredError()(output, target).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ('output_shape', 'target_shape'),
+    [((2, 3, 8, 6), (2, 3, 16, 12)), ((2, 3, 8), (2, 3, 8))],
+)
+def test_mismatched_maps(output_shape, target_shape):
+    with pytest.raises(ValueError, match='one shape') as error:
+        SquaredError()(torch.zeros(output_shape), torch.zeros(target_shape))
+    assert str(output_shape) in str(error.value)
+    assert str(target_shape) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'shape', [(2, 4), (3,), (2, 3, 16, 1), (2, 3, 2), (6, 3)]
+)
+def test_mismatched_weights(output, target, shape):
+    with pytest.raises(ValueError, match='target_weights') as error:
+        SquaredError()(output, target, torch.ones(shape))
+    assert str(shape) in str(error.value)
+
+
+@pytest.mark.parametrize('shape', [(2, 16, 12), (2, 2, 16, 12)])
+def test_mismatched_mask(output, target, shape):
+    with pytest.raises(ValueError, match='mask') as error:
+        SquaredError()(output, target, None, torch.ones(shape))
+    assert str(shape) in str(error.value)
+
+
+@pytest.mark.parametrize('num_weights', [2, 3, 6])
+def test_udp_combined_target(num_weights):
+    """Three maps for a keypoint; other numbers are not blamed on it."""
+    target = torch.zeros(1, 6, 16, 12)
+    if num_weights == 2:
+        codec = UDPHeatmap((48, 64), (12, 16), heatmap_type='combined')
+        encoded = codec.encode(KEYPOINTS, VISIBLE)
+        target = torch.from_numpy(encoded['heatmaps'])[None]
+    weights = torch.ones(1, num_weights)
+    if num_weights == 6:
+        AsymmetricMSELoss()(target, target, weights)
+        return
+    with pytest.raises(ValueError, match='target_weights') as error:
+        AsymmetricMSELoss()(target, target, weights)
+    assert ('combined' in str(error.value)) == (num_weights == 2)
+
+
+def test_megvii_target_needs_another_codec():
+    codec = MegviiHeatmap((48, 64), (12, 16), kernel_size=11)
+    encoded = codec.encode(KEYPOINTS, VISIBLE)
+    target = torch.from_numpy(encoded['heatmaps'])[None]
+    with pytest.raises(ValueError, match='to 255 .*MSRAHeatmap'):
+        AnchorLoss()(torch.zeros_like(target), target)
+
+
+def test_negative_target(output, target):
+    with pytest.raises(ValueError, match='values from -0.5'):
+        AnchorLoss()(output, target - 0.5)
+
+
+def test_target_is_checked_until_a_keypoint_is_seen(output, target):
+    """A first batch without people must not hide a wrong codec."""
+    loss = AnchorLoss()
+    output.is_logits = True
+    assert loss(output, torch.zeros_like(target)).isfinite()
+    with pytest.raises(ValueError, match='to 2'):
+        loss(output, target / target.max() * 2)
+
+
+def test_maps_that_are_no_logits(output, target, tmp_path):
+    """Said once, in the log: training works, but decoding would not."""
+    log = tmp_path / 'train.log'
+    MMLogger.get_instance('training', log_file=str(log))
+    loss = AnchorLoss()
+    for _ in range(3):
+        loss(output, target)
+    assert log.read_text().count('takes logits') == 1
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'AsymmetricMSELoss',
+        'KeypointMSELoss',
+        'KeypointOHKMMSELoss',
+        'AdaptiveWingLoss',
+        'FocalHeatmapLoss',
+        'CombinedTargetMSELoss',
     ],
-    'AnchorLoss': [dict(), dict(gamma=0.5), dict(background_threshold=0.1)],
-    'HeatmapFocalLoss': [dict(), dict(gamma=0.5)],
-}
-ALL = [
-    pytest.param(dict(type=name, **options), id=f'{name}-{i}')
-    for name, variants in LOSSES.items()
-    for i, options in enumerate(variants)
-]
-DEFAULTS = [pytest.param(dict(type=name), id=name) for name in LOSSES]
+)
+def test_logits_for_a_loss_of_heatmaps(name, output, target):
+    """MMPose's own too: they would train, and test something else."""
+    weights = torch.ones(2, 3)
+    output.is_logits = True
+    with pytest.raises(ValueError, match=f'{name}.* SigmoidConv2d'):
+        MODELS.build(dict(type=name))(output, target, weights)
 
 
-@pytest.mark.parametrize('cfg', DEFAULTS)
+def test_misspelt_argument():
+    """Names the class, the argument and what there is instead."""
+    with pytest.raises(TypeError) as error:
+        lossplus.FocusedMSELoss(gama=2)
+    for name in ('FocusedMSELoss', 'gama', 'gamma', 'loss_weight'):
+        assert name in str(error.value)
+
+
+def test_negative_weights(output, target):
+    weights = torch.tensor([[1.0, -1.0, 1.0], [1.0, 1.0, 1.0]])
+    with pytest.raises(ValueError, match='got -1'):
+        AsymmetricMSELoss()(output, target, weights)
+    AsymmetricMSELoss(use_target_weight=False)(output, target, weights)
+
+
+@pytest.mark.parametrize('gamma', [0.5, 1, 2])
+def test_target_below_minus_delta(gamma, output, target):
+    """Its weight would be NaN or negative."""
+    loss = lossplus.FocusedMSELoss(gamma=gamma, delta=0.1)
+    assert loss(output, target - 0.1).isfinite()
+    with pytest.raises(ValueError, match='got -0.2'):
+        lossplus.FocusedMSELoss(gamma=gamma, delta=0.1)(output, target - 0.2)
+
+
+@pytest.mark.parametrize(
+    ('weight_fn', 'factor'),
+    [('exp', 255), (torch.sqrt, -1), ('double', -1), ('linear', -2)],
+)
+def test_weights_that_are_no_weights(weight_fn, factor, output, target):
+    """Infinite on Megvii's targets; NaN; negative."""
+    loss = lossplus.HeatmapWeightingMSELoss(weight_fn=weight_fn)
+    with pytest.raises(ValueError, match='weights from'):
+        loss(output, (factor * target).float())
+
+
+@pytest.mark.parametrize('cfg', DEFAULT_LOSSES)
 def test_registered_and_exported(cfg):
     assert type(MODELS.build(cfg)) is getattr(lossplus, cfg['type'])
 
 
-@pytest.mark.parametrize('cfg', DEFAULTS)
+@pytest.mark.parametrize('cfg', DEFAULT_LOSSES)
 def test_takes_the_options_of_the_baseline(cfg):
     """MMPose's `loss` options stay when a config changes the type."""
     loss = MODELS.build(
@@ -48,7 +239,7 @@ def test_takes_the_options_of_the_baseline(cfg):
     assert (loss.skip_empty_channel, loss.loss_weight) == (True, 2.0)
 
 
-@pytest.mark.parametrize('cfg', ALL)
+@pytest.mark.parametrize('cfg', ALL_LOSSES)
 def test_gradient(cfg, output, target):
     """Against finite differences; what is detached is compared elsewhere."""
     loss = MODELS.build(cfg)
@@ -106,7 +297,7 @@ def test_anchor_gradient_stops_at_the_anchor(output, target):
     torch.testing.assert_close(output.grad[peak], expected[peak])
 
 
-@pytest.mark.parametrize('cfg', ALL)
+@pytest.mark.parametrize('cfg', ALL_LOSSES)
 @pytest.mark.parametrize('empty_target', [False, True])
 def test_no_visible_keypoint(cfg, output, target, empty_target):
     """Zero with a graph, so that backward and DDP go on."""
@@ -119,7 +310,7 @@ def test_no_visible_keypoint(cfg, output, target, empty_target):
     assert (output.grad == 0).all()
 
 
-@pytest.mark.parametrize('cfg', ALL)
+@pytest.mark.parametrize('cfg', ALL_LOSSES)
 def test_empty_channels_are_skipped(cfg, output, target):
     cfg = dict(cfg, skip_empty_channel=True)
     output.requires_grad_()
@@ -127,7 +318,7 @@ def test_empty_channels_are_skipped(cfg, output, target):
     assert (output.grad == 0).all()
 
 
-@pytest.mark.parametrize('cfg', ALL)
+@pytest.mark.parametrize('cfg', ALL_LOSSES)
 def test_weights_scale_each_keypoint(cfg, output, target):
     """Weight, pixel weight and mask are one factor of the loss map."""
     loss = MODELS.build(cfg)
@@ -144,7 +335,7 @@ def test_weights_scale_each_keypoint(cfg, output, target):
     )
 
 
-@pytest.mark.parametrize('cfg', DEFAULTS)
+@pytest.mark.parametrize('cfg', DEFAULT_LOSSES)
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision(cfg, dtype, output, target):
     """Half maps give the loss of the same values in float32."""

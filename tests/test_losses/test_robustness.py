@@ -11,34 +11,14 @@ from mmpose.registry import MODELS
 
 from mmpose_lossplus.losses import functional as F
 
-from .test_fused import gradient
-from .test_heatmap_losses import DEFAULTS, LOSSES
+from ..factories import DEFAULT_LOSSES, LOGITS, gradient, random_maps
 
-pytestmark = pytest.mark.filterwarnings('ignore:.*takes logits')
-
-LOGITS = ('AnchorLoss', 'HeatmapFocalLoss')
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 # Times vary with the machine, and examples are the same in every run.
 checked = settings(deadline=None, derandomize=True, max_examples=40)
-each_loss = pytest.mark.parametrize('cfg', DEFAULTS)
+each_loss = pytest.mark.parametrize('cfg', DEFAULT_LOSSES)
 seeds = st.integers(0, 2**32 - 1)
-
-
-def maps(seed, shape=(2, 3, 8, 6)):
-    """An output, a target of Gaussians and weights of the keypoints."""
-    rng = torch.Generator().manual_seed(seed)
-    batch, keypoints, height, width = shape
-    y, x = torch.arange(height)[:, None], torch.arange(width)
-    centre = torch.rand(2, batch, keypoints, 1, 1, generator=rng)
-    target = torch.exp(
-        -((x - centre[0] * (width - 1)).round() ** 2)
-        - (y - centre[1] * (height - 1)).round() ** 2
-    )
-    target[target < 0.01] = 0
-    output = torch.randn(shape, generator=rng)
-    weights = (torch.rand(shape[:2], generator=rng) > 0.3).float()
-    return output, target, weights
 
 
 @each_loss
@@ -46,7 +26,7 @@ def maps(seed, shape=(2, 3, 8, 6)):
 @given(seeds, st.floats(-30, 37), st.sampled_from(DTYPES))
 def test_finite_inputs(cfg, seed, exponent, dtype):
     """Finite wherever the loss of each pixel is one of float32's numbers."""
-    output, target, weights = maps(seed)
+    output, target, weights = random_maps(seed)
     limit = torch.finfo(dtype).max
     if dtype != torch.float64:
         # The other losses square it, and Anchor Loss quadruples it.
@@ -61,9 +41,11 @@ def test_finite_inputs(cfg, seed, exponent, dtype):
     assert grad.isfinite().all()
 
 
-@pytest.mark.parametrize('cfg', [c for c in DEFAULTS if c.id not in LOGITS])
+@pytest.mark.parametrize(
+    'cfg', [c for c in DEFAULT_LOSSES if c.id not in LOGITS]
+)
 def test_overflow_is_visible(cfg):
-    output, target, _ = maps(0)
+    output, target, _ = random_maps(0)
     value, _ = gradient(MODELS.build(cfg), 1e25 * output, target)
     assert value == math.inf
 
@@ -73,7 +55,7 @@ def test_overflow_is_visible(cfg):
 @given(seeds, st.sampled_from(DTYPES))
 def test_precision_of_the_input(cfg, seed, dtype):
     """Half maps lose what they round away themselves, and no more."""
-    output, target, weights = maps(seed)
+    output, target, weights = random_maps(seed)
     output, target = output.to(dtype), target.to(dtype)
     loss = MODELS.build(cfg)
     value, grad = gradient(loss, output, target, weights)
@@ -93,7 +75,7 @@ def test_precision_of_the_input(cfg, seed, dtype):
 @checked
 @given(seeds, st.data())
 def test_order_does_not_matter(cfg, seed, data):
-    output, target, weights = maps(seed)
+    output, target, weights = random_maps(seed)
     loss = MODELS.build(cfg)
     value, grad = gradient(loss, output, target, weights)
     for dim in (0, 1):
@@ -111,7 +93,7 @@ def test_order_does_not_matter(cfg, seed, data):
 @checked
 @given(seeds, st.floats(-1e4, 1e4))
 def test_masked_keypoints_change_nothing(cfg, seed, value):
-    output, target, weights = maps(seed)
+    output, target, weights = random_maps(seed)
     changed = output.masked_fill(weights[..., None, None] == 0, value)
     loss = MODELS.build(cfg)
     expected, expected_grad = gradient(loss, output, target, weights)
@@ -125,7 +107,7 @@ def test_masked_keypoints_change_nothing(cfg, seed, value):
 @each_loss
 def test_nan_and_infinity_stay_visible(cfg, bad):
     """No plausible number, in the loss or in the pixel's own gradient."""
-    output, target, _ = maps(0)
+    output, target, _ = random_maps(0)
     output[1, 2, 3, 4] = bad
     loss = MODELS.build(cfg)
     value, grad = gradient(loss, output, target)
@@ -151,7 +133,7 @@ def test_nothing_at_all(cfg):
 @each_loss
 @pytest.mark.parametrize('shape', [(2, 1, 8, 6), (2, 3, 1, 1), (1, 1, 1, 1)])
 def test_small_shapes(cfg, shape):
-    output, target, _ = maps(0, shape)
+    output, target, _ = random_maps(0, shape)
     loss = MODELS.build(cfg)
     value, grad = gradient(loss, output, target)
     expected = loss.loss_map(output, target).mean()
@@ -161,7 +143,7 @@ def test_small_shapes(cfg, shape):
 
 @each_loss
 def test_memory_layout_does_not_matter(cfg):
-    output, target, weights = maps(0)
+    output, target, weights = random_maps(0)
     loss = MODELS.build(cfg)
     value, grad = gradient(loss, output, target, weights)
     wide = torch.zeros(2, 3, 8, 12)
@@ -180,7 +162,7 @@ def test_memory_layout_does_not_matter(cfg):
 @pytest.mark.parametrize('name', ['AnchorLoss', 'HeatmapFocalLoss'])
 @pytest.mark.parametrize('scale', [0.0, 1.0, 100.0])
 def test_huge_gamma(name, gamma, scale):
-    output, target, _ = maps(0)
+    output, target, _ = random_maps(0)
     loss = MODELS.build(dict(type=name, gamma=gamma))
     value, grad = gradient(loss, scale * output, target)
     assert not value.isnan()
@@ -193,16 +175,16 @@ def test_gamma_beyond_reason(gamma):
         MODELS.build(dict(type='AnchorLoss', gamma=gamma))
 
 
-@pytest.mark.parametrize('name', LOSSES)
+@each_loss
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-def test_autocast_is_off_inside(name, dtype):
+def test_autocast_is_off_inside(cfg, dtype):
     """Also for a function of the user's with a matrix product in it."""
     if not torch.cuda.is_available() and dtype == torch.float16:
         pytest.skip('float16 autocast needs a GPU')
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    output, target, weights = (x.to(device) for x in maps(0))
+    output, target, weights = (x.to(device) for x in random_maps(0))
     output, target = output.to(dtype), target.to(dtype)
-    loss = MODELS.build(dict(type=name))
+    loss = MODELS.build(cfg)
     expected = gradient(loss, output, target, weights)
     with torch.autocast(device, dtype=dtype):
         result = gradient(loss, output, target, weights)
@@ -221,10 +203,10 @@ def test_autocast_is_off_in_a_function_of_the_user():
     loss = MODELS.build(
         dict(type='HeatmapWeightingMSELoss', weight_fn=weight_fn)
     )
-    output, target, _ = maps(0)
+    output, target, _ = random_maps(0)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         gradient(loss, output, target)
-    assert seen == [torch.float32]
+    assert {*seen} == {torch.float32}
 
 
 # What the papers claim.
