@@ -19,6 +19,11 @@ from torch import Tensor
 
 from .version import __version__
 
+try:
+    from numpy._core import multiarray
+except ImportError:  # NumPy 1
+    from numpy.core import multiarray
+
 # Lower bounds are inclusive, upper bounds exclusive; setup.py has the same.
 HOST_VERSIONS = {
     'mmengine': ('0.10.0', '1.0.0'),
@@ -77,38 +82,45 @@ def _method(owner: Any, name: str) -> Callable:
     return getattr(owner, name)
 
 
-def allow_mmengine_checkpoints() -> None:
-    """Let ``torch.load`` read the checkpoints that MMEngine writes.
+def saved_by_mmengine() -> List[Tuple[Any, str]]:
+    """What a checkpoint of MMEngine's runner names beside weights.
 
-    Since PyTorch 2.6 it refuses all but weights, and MMEngine 0.10.7 cannot
-    test with, resume from or load its own files, see
-    https://github.com/open-mmlab/mmengine/issues/1655. Beside weights they
-    hold the log (``HistoryBuffer``, arrays), the best score (a NumPy scalar),
-    the data set's meta information (arrays of numbers) and the one scheduler
-    that keeps a function of its own. ``weights_only`` stays on: a checkpoint
-    that names anything else is refused as before. Can go with an MMEngine
-    that registers them itself.
+    The log (``HistoryBuffer``, arrays), the best score (a NumPy scalar), the
+    data set's meta information (arrays of numbers) and the one scheduler that
+    keeps a function of its own.
+
+    Returns:
+        list: Pairs of an object and the name by which it is saved. NumPy 2
+        renamed a module, and either reads what the other has written.
     """
-    if digit_version(torch.__version__) < digit_version('2.6.0'):
-        return  # loads everything
-    try:
-        from numpy._core import multiarray
-    except ImportError:  # NumPy 1
-        from numpy.core import multiarray
     # A dtype is an instance of a class of its own, which has to be allowed
     # though no checkpoint names it. Objects and strings are left out.
     codes = '?' + np.typecodes['AllInteger'] + 'efd'
     classes = [*METHODS, np.ndarray, np.dtype]
     classes += [type(np.dtype(code)) for code in codes]
-    allowed: List[Tuple[Any, str]] = [(_method, 'builtins.getattr')]
-    for cls in classes:
-        allowed.append((cls, f'{cls.__module__}.{cls.__qualname__}'))
-    # NumPy 2 renamed a module, and either reads what the other has written.
-    for core in ('core', '_core'):
-        for name in ('_reconstruct', 'scalar'):
-            saved = f'numpy.{core}.multiarray.{name}'
-            allowed.append((getattr(multiarray, name), saved))
-    torch.serialization.add_safe_globals(allowed)
+    return [
+        (_method, 'builtins.getattr'),
+        *((cls, f'{cls.__module__}.{cls.__qualname__}') for cls in classes),
+        *(
+            (getattr(multiarray, name), f'numpy.{core}.multiarray.{name}')
+            for core in ('core', '_core')
+            for name in ('_reconstruct', 'scalar')
+        ),
+    ]
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Let ``torch.load`` read the checkpoints that MMEngine writes.
+
+    Since PyTorch 2.6 it refuses all but weights, and MMEngine 0.10.7 cannot
+    test with, resume from or load its own files, see
+    https://github.com/open-mmlab/mmengine/issues/1655. ``weights_only`` stays
+    on: a checkpoint that names anything else is refused as before. Older
+    versions of PyTorch load everything, and are left alone. Can go with an
+    MMEngine that registers them itself.
+    """
+    if digit_version(torch.__version__) >= digit_version('2.6.0'):
+        torch.serialization.add_safe_globals(saved_by_mmengine())
 
 
 def log_accuracy_of_logits() -> None:

@@ -1,13 +1,17 @@
-"""Loading MMEngine's checkpoints where PyTorch loads weights only.
+"""What importing the package does outside of it.
 
-PyTorch 2.6 and newer loads them so by itself. With an older one the same
-list of names stands behind an unpickler of this file's, as strict.
+PyTorch 2.6 and newer loads weights only. With an older one the list of what
+checkpoints may name stands behind an unpickler of this file's, as strict.
 """
 
 import importlib
+import importlib.util
 import pickle
+import subprocess
+import sys
 from collections import OrderedDict
 from datetime import date
+from importlib import metadata
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,14 +21,100 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim import scheduler
 from mmengine.utils import digit_version
 
-from mmpose_lossplus import _safe_globals
-from mmpose_lossplus._safe_globals import allow_mmengine_checkpoints
+from mmpose_lossplus import host
 
-from .factories import Peak, TinyModel, loader, tiny_runner
+from .factories import ROOT, Peak, TinyModel, loader, tiny_runner
 
 STRICT = digit_version(torch.__version__) >= digit_version('2.6.0')
 LOSS = dict(type='AsymmetricMSELoss')
-ALLOWED = {name: thing for thing, name in _safe_globals._saved_by_mmengine()}
+ALLOWED = {name: thing for thing, name in host.saved_by_mmengine()}
+
+
+@pytest.mark.parametrize(
+    ('package', 'found', 'message'),
+    [
+        ('mmcv', '2.2.0', 'needs mmcv>=2.1.0,<2.2.0, but found 2.2.0.'),
+        ('mmcv', '2.0.1', 'needs mmcv>=2.1.0,<2.2.0, but found 2.0.1.'),
+        ('mmpose', '0.29.0', 'needs mmpose>=1.3.0,<1.4.0, but found 0.29.0.'),
+        ('mmpose', '1.4.0', 'but found 1.4.0.'),
+        ('mmengine', '0.9.1', 'needs mmengine>=0.10.0,<1.0.0'),
+        ('mmcv', None, 'but found no such package.'),
+    ],
+)
+def test_unsupported_host(package, found, message, monkeypatch):
+    version = metadata.version
+
+    def fake(name):
+        if name != package:
+            return version(name)
+        if found is None:
+            raise metadata.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(metadata, 'version', fake)
+    with pytest.raises(ImportError) as error:
+        host.check_versions()
+    assert message in str(error.value)
+    assert str(error.value).count('\n') == 0
+
+
+@pytest.mark.parametrize(
+    ('package', 'edge'), [('mmcv', '2.1.0'), ('mmpose', '1.3.0')]
+)
+def test_bounds_are_inclusive_below(package, edge, monkeypatch):
+    version = metadata.version
+    monkeypatch.setattr(
+        metadata,
+        'version',
+        lambda name: edge if name == package else version(name),
+    )
+    host.check_versions()
+
+
+def test_mmcv_without_ops(monkeypatch):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(ImportError, match='compiled ops'):
+        host.check_versions()
+
+
+def test_gate_comes_before_any_import_of_a_host(tmp_path):
+    """An unsupported host that fails at import must not hide the sentence."""
+    info = tmp_path / 'mmpose-9.9.dist-info'
+    info.mkdir()
+    (info / 'METADATA').write_text('Name: mmpose\nVersion: 9.9\n')
+    (tmp_path / 'mmpose.py').write_text('raise RuntimeError("imported")')
+    result = subprocess.run(
+        [sys.executable, '-c', 'import mmpose_lossplus'],
+        env={'PYTHONPATH': f'{tmp_path}:{ROOT}'},
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert 'needs mmpose>=1.3.0,<1.4.0, but found 9.9' in result.stderr
+    assert 'imported' not in result.stderr
+
+
+def test_setup_requires_the_same_hosts():
+    text = (ROOT / 'setup.py').read_text(encoding='utf-8')
+    for name, (minimum, maximum) in host.HOST_VERSIONS.items():
+        assert f"'{name}>={minimum},<{maximum}'" in text
+
+
+def test_pinned_hosts_are_supported():
+    pins = [
+        line.split('==')
+        for file in ('mminstall', 'runtime')
+        for line in (ROOT / 'requirements' / f'{file}.txt')
+        .read_text(encoding='utf-8')
+        .splitlines()
+        if line.startswith(('mmengine', 'mmcv', 'mmpose'))
+    ]
+    assert len(pins) == 3
+    for name, version in pins:
+        minimum, maximum = (
+            tuple(map(int, v.split('.'))) for v in host.HOST_VERSIONS[name]
+        )
+        assert minimum <= tuple(map(int, version.split('.'))) < maximum
 
 
 class StrictUnpickler(pickle.Unpickler):
@@ -39,7 +129,7 @@ class StrictUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f'{full} is not allowed')
 
 
-def load(path):
+def load_strictly(path):
     if STRICT:
         return torch.load(path, map_location='cpu', weights_only=True)
     module = SimpleNamespace(
@@ -85,7 +175,7 @@ def train(work_dir, max_epochs=2, **kwargs):
 
 def test_a_training_is_read_as_it_was_written(tmp_path):
     train(tmp_path).train()
-    checkpoint = load(tmp_path / 'epoch_2.pth')
+    checkpoint = load_strictly(tmp_path / 'epoch_2.pth')
     assert set(checkpoint) == {
         *('meta', 'state_dict', 'ema_state_dict', 'message_hub'),
         *('optimizer', 'param_schedulers'),
@@ -103,13 +193,15 @@ def test_a_training_is_read_as_it_was_written(tmp_path):
     _, _, one_cycle = checkpoint['param_schedulers']
     assert one_cycle['anneal_func'](0.0, 1.0, 0.5) == 0.5
     best = next(tmp_path.glob('best_peak_*.pth'))
-    assert set(load(best)['state_dict']) == set(TinyModel(LOSS).state_dict())
+    assert set(load_strictly(best)['state_dict']) == set(
+        TinyModel(LOSS).state_dict()
+    )
 
 
 def test_resume_and_load_from(tmp_path):
     """MMEngine's own calls, in whatever way this PyTorch loads."""
     train(tmp_path / 'a').train()
-    trained = load(tmp_path / 'a' / 'epoch_2.pth')['state_dict']
+    trained = load_strictly(tmp_path / 'a' / 'epoch_2.pth')['state_dict']
     resumed = train(tmp_path / 'a', max_epochs=3, resume=True)
     resumed.train()
     assert resumed.iter == 6
@@ -150,7 +242,7 @@ def test_no_scheduler_is_forgotten():
 def test_every_scheduler(name, tmp_path):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
     built = getattr(scheduler, name)(optimizer, **SCHEDULERS[name])
-    state = load(saved(built.state_dict(), tmp_path))
+    state = load_strictly(saved(built.state_dict(), tmp_path))
     assert set(state) == set(built.state_dict())
 
 
@@ -160,14 +252,14 @@ def test_one_cycle_keeps_its_function(anneal_strategy, tmp_path):
     built = scheduler.OneCycleLR(
         optimizer, 0.1, total_steps=9, anneal_strategy=anneal_strategy
     )
-    state = load(saved(built.state_dict(), tmp_path))
+    state = load_strictly(saved(built.state_dict(), tmp_path))
     assert state['anneal_func'] is built.anneal_func
 
 
 @pytest.mark.parametrize('dtype', [bool, *'bBhHiIlLqQefd'])
 def test_numbers_of_each_kind(dtype, tmp_path):
     array = np.array([[0, 1], [1, 0]], dtype=dtype)
-    loaded = load(saved(dict(a=array, b=array[0, 1]), tmp_path))
+    loaded = load_strictly(saved(dict(a=array, b=array[0, 1]), tmp_path))
     np.testing.assert_array_equal(loaded['a'], array)
     assert loaded['a'].dtype == loaded['b'].dtype == array.dtype
     assert loaded['b'] == 1
@@ -208,7 +300,7 @@ class Leak(HistoryBuffer):
 def test_anything_else_stays_refused(content, tmp_path, capsys):
     path = saved(dict(state_dict={}, meta=content), tmp_path)
     with pytest.raises(pickle.UnpicklingError):
-        load(path)
+        load_strictly(path)
     assert capsys.readouterr().out == ''
 
 
@@ -229,7 +321,7 @@ class TestOfPyTorchItself:
         path = tmp_path / 'epoch_2.pth'
         with pytest.raises(pickle.UnpicklingError):
             torch.load(path)
-        allow_mmengine_checkpoints()
+        host.allow_mmengine_checkpoints()
         assert torch.load(path)['meta']['epoch'] == 2
 
     def test_nothing_is_listed_in_vain(self, nothing_allowed, tmp_path):
@@ -249,7 +341,7 @@ class TestOfPyTorchItself:
     def test_arrays_of_objects(self, tmp_path):
         path = saved(np.array([{}, 'text'], dtype=object), tmp_path)
         with pytest.raises(pickle.UnpicklingError):
-            load(path)
+            load_strictly(path)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +355,7 @@ def test_only_where_it_is_needed(version, calls, monkeypatch):
     monkeypatch.setattr(
         torch.serialization, 'add_safe_globals', seen.append, raising=False
     )
-    allow_mmengine_checkpoints()
+    host.allow_mmengine_checkpoints()
     assert [{name for _, name in pairs} for pairs in seen] == [
         set(ALLOWED)
     ] * calls
