@@ -14,6 +14,7 @@ from typing import Dict, List
 import cv2
 import numpy as np
 import torch
+from mmengine.analysis import FlopAnalyzer
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.evaluator import BaseMetric
@@ -649,3 +650,28 @@ parser.add_argument('--cfg-options', nargs='+', default=[])
 args = parser.parse_args()
 here = pathlib.Path(__file__).parent
 """
+
+
+def conv_gflops(model, *size):
+    """Multiply-adds of convolutions in units of 1024^3, by module."""
+    model.forward = model._forward
+    flops = FlopAnalyzer(model.eval(), torch.zeros(1, 3, *size))
+    flops.unsupported_ops_warnings(False)
+    flops.uncalled_modules_warnings(False)
+    counts = flops.by_module_and_operator()
+    return {name: count['conv'] / 1024**3 for name, count in counts.items()}
+
+
+def num_parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def randomize_norms(module):
+    """Norms whose statistics are not the initial ones, in float64."""
+    for m in module.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            for t in (m.weight.data, m.bias.data, m.running_mean):
+                t.normal_()
+            m.running_var.uniform_(0.5, 2)
+    module.double().eval()
+    return module
