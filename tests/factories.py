@@ -662,10 +662,6 @@ def conv_gflops(model, *size):
     return {name: count['conv'] / 1024**3 for name, count in counts.items()}
 
 
-def num_parameters(module):
-    return sum(p.numel() for p in module.parameters())
-
-
 def randomize_norms(module):
     """Norms whose statistics are not the initial ones, in float64."""
     for m in module.modules():

@@ -1,13 +1,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.analysis import parameter_count
 from mmpose.registry import MODELS
 from torch import nn
 
 from mmpose_lossplus.backbones import StackedHourglass
 from mmpose_lossplus.backbones.stacked_hourglass import _Hourglass, _Residual
 
-from ..factories import conv_gflops, num_parameters, randomize_norms
+from ..factories import conv_gflops, randomize_norms
 
 BN = dict(type='BN')
 
@@ -37,7 +38,7 @@ def test_published_size():
     """25.1 M of arXiv 1902.09212, table 1; GFLOPs as in the docstring."""
     # Norms of 2C, 1x1 to half, 3x3, 1x1 back, a 1x1 where widths differ.
     residual = 512 + 256 * 128 + 256 + 128 * 128 * 9 + 256 + 128 * 256
-    assert num_parameters(_Residual(256, 256, BN)) == residual == 214016
+    assert parameter_count(_Residual(256, 256, BN))[''] == residual == 214016
     head = dict(type='CPMHead', in_channels=256, out_channels=17, num_stages=8)
     backbone = dict(type='StackedHourglass')
     model = MODELS.build(
@@ -47,7 +48,7 @@ def test_published_size():
     stack = 14 * residual + 256 * 256 + 512
     stem = 3 * 64 * 49 + 128 + 57728 + 53760 + 230144
     parameters = stem + 8 * stack + 7 * 256**2 + 8 * 257 * 17
-    assert num_parameters(model) == parameters
+    assert parameter_count(model)[''] == parameters
     assert parameters == pytest.approx(25.1e6, rel=0.02)
     gflops = conv_gflops(model, 256, 192)['']
     assert gflops == pytest.approx(19.1, abs=0.05)
