@@ -148,21 +148,24 @@ class MultiScaleTTA(BaseTTAModel):
         the heatmap, for the others. Both crops have this point in common.
         """
         scales = [f.input_scale / c.input_scale for f, c in zip(frame, crop)]
-        zoom = heatmaps.new_tensor(np.stack(scales))
+        # Autocast leaves double precision alone, and half would blur places.
+        zoom = torch.from_numpy(np.stack(scales)).double()
         # In the units of the grid, which goes from -1 to 1.
-        center = 1 / (heatmaps.new_tensor(heatmaps.shape[:1:-1]) - 1)
+        center = 1 / (zoom.new_tensor(heatmaps.shape[:1:-1]) - 1)
         if not isinstance(self.module.head.decoder, MSRAHeatmap):
-            center = center * 0
+            center = 0 * center
         shift = (1 - zoom) * center
         theta = torch.cat([zoom.diag_embed(), shift[..., None]], dim=-1)
-        # Half precision would blur positions.
-        with torch.autocast(heatmaps.device.type, enabled=False):
-            grid = F.affine_grid(theta, heatmaps.shape, align_corners=True)
+        grid = F.affine_grid(theta, heatmaps.shape, align_corners=True)
+        # The outermost cells are reached, whichever way they were rounded.
+        seen = (grid.abs() < 1 + 1e-6).all(dim=-1)[:, None]
         maps = F.grid_sample(
-            heatmaps, grid, padding_mode='border', align_corners=True
+            heatmaps,
+            grid.to(heatmaps),
+            padding_mode='border',
+            align_corners=True,
         )
-        # Cells on the border are reached, whichever way they were rounded.
-        return maps, (grid.abs() < 1 + 1e-5).all(dim=-1)[:, None]
+        return maps, seen.to(heatmaps)
 
 
 def _stack_heatmaps(samples: Sequence[PoseDataSample]) -> Tensor:
