@@ -53,7 +53,7 @@ def test_limbs_are_drawn_between_the_labelled_joints(seed):
             tool.paint(np.zeros((256, 200, 3)), mask, shapes[0], 1, LIGHT)
             # The hull of two discs is the union of all discs between them.
             ends = [(*drawn.points[k], 200 * r) for k, r in radii.items()]
-            discs = np.linspace(*ends, 50)
+            discs = np.linspace(*ends, 30)
             gaps = [np.hypot(*(grid - d[:2]).T).T - d[2] for d in discs]
             assert mask[np.min(gaps, axis=0) < -0.5].all()
             assert not mask[np.min(gaps, axis=0) > 1].any()
