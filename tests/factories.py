@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.analysis import FlopAnalyzer
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.evaluator import BaseMetric
@@ -653,49 +654,22 @@ here = pathlib.Path(__file__).parent
 """
 
 
-# Every loss, with its defaults first, and in variants.
-LOSS_VARIANTS = {
-    'AsymmetricMSELoss': [dict(form=form) for form in F.AMSE_FORMS]
-    + [dict(reference=0.1), dict(reference=lambda s, g: 0.5 * g)],
-    'RegularizedMSELoss': [dict()],
-    'FocusedMSELoss': [dict(), dict(gamma=2, delta=0.01)],
-    'HeatmapWeightingMSELoss': [
-        *(dict(weight_fn=name) for name in F.WEIGHT_FNS),
-        dict(weight_fn=None),
-        dict(weight_fn=torch.sqrt),
-    ],
-    'AnchorLoss': [dict(), dict(gamma=0.5), dict(background_threshold=0.1)],
-    'HeatmapFocalLoss': [dict(), dict(gamma=0.5)],
-}
-ALL_LOSSES = [
-    pytest.param(dict(type=name, **options), id=f'{name}-{i}')
-    for name, variants in LOSS_VARIANTS.items()
-    for i, options in enumerate(variants)
-]
-DEFAULT_LOSSES = [
-    pytest.param(dict(type=name), id=name) for name in LOSS_VARIANTS
-]
+def conv_gflops(model, *size):
+    """Multiply-adds of convolutions in units of 1024^3, by module."""
+    model.forward = model._forward
+    flops = FlopAnalyzer(model.eval(), torch.zeros(1, 3, *size))
+    flops.unsupported_ops_warnings(False)
+    flops.uncalled_modules_warnings(False)
+    counts = flops.by_module_and_operator()
+    return {name: count['conv'] / 1024**3 for name, count in counts.items()}
 
 
-def gradient(loss, output, *args):
-    """A loss and its gradient by the output."""
-    output = output.detach().clone().requires_grad_()
-    value = loss(output, *args)
-    value.backward()
-    return value.detach(), output.grad
-
-
-def random_maps(seed, shape=(2, 3, 8, 6)):
-    """An output, a target of Gaussians and weights of the keypoints."""
-    rng = torch.Generator().manual_seed(seed)
-    batch, keypoints, height, width = shape
-    y, x = torch.arange(height)[:, None], torch.arange(width)
-    centre = torch.rand(2, batch, keypoints, 1, 1, generator=rng)
-    target = torch.exp(
-        -((x - centre[0] * (width - 1)).round() ** 2)
-        - (y - centre[1] * (height - 1)).round() ** 2
-    )
-    target[target < 0.01] = 0
-    output = torch.randn(shape, generator=rng)
-    weights = (torch.rand(shape[:2], generator=rng) > 0.3).float()
-    return output, target, weights
+def randomize_norms(module):
+    """Norms whose statistics are not the initial ones, in float64."""
+    for m in module.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            for t in (m.weight.data, m.bias.data, m.running_mean):
+                t.normal_()
+            m.running_var.uniform_(0.5, 2)
+    module.double().eval()
+    return module

@@ -43,7 +43,6 @@ TRAINS_ON = {
     'lsp': 'LspDataset',
     'lspet': 'LspDataset',
     'mpii': 'MpiiDataset',
-    'people': 'CocoDataset',
 }
 
 each_config = pytest.mark.parametrize('path', CONFIGS, ids=lambda p: p.stem)
@@ -141,7 +140,6 @@ def test_name_matches_data(path):
         ('lspet', None): 'LspPCKAccuracy',
         ('mpii', None): 'MpiiPCKAccuracy',
         ('mpii', '-test'): 'MpiiSubmission',
-        ('people', None): 'PCKAccuracy',
     }[name['data'], name['split']]
     assert cfg.test_evaluator.type == evaluator
     held_out = 'test' if name['split'] or name['data'] == 'lsp' else 'val'

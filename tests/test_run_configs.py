@@ -17,7 +17,7 @@ from .factories import (
 
 DATA = {
     data: [p for p in CONFIGS if NAME.fullmatch(p.stem)['data'] == data]
-    for data in ('coco', 'mpii', 'lsp', 'lspet', 'people')
+    for data in ('coco', 'mpii', 'lsp', 'lspet')
 }
 
 
@@ -130,15 +130,3 @@ def test_on_the_real_split_of_lspet(path, shared_data, real_lspet, tmp_path):
     assert (
         train_and_test(path, shared_data, tmp_path, **changes)['lsp/PCK'] >= 0
     )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('path', DATA['people'], ids=lambda p: p.stem)
-def test_on_drawn_people(path, tmp_path):
-    out = tmp_path / 'people'
-    call_tool(
-        'dataset_converters/generate_people.py',
-        *('--out', out, '--size', '128x96'),
-        *('--num-train', '4', '--num-val', '4'),
-    )
-    assert train_and_test(path, out, tmp_path / 'work')['PCK'] >= 0

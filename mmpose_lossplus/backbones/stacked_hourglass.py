@@ -6,6 +6,16 @@ from mmpose.models.backbones.base_backbone import BaseBackbone
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
+# Uniform within 1/sqrt(fan-in).
+INIT_CFG = dict(
+    type='Kaiming',
+    layer='Conv2d',
+    a=5**0.5,
+    mode='fan_in',
+    nonlinearity='leaky_relu',
+    distribution='uniform',
+)
+
 
 @MODELS.register_module()
 class StackedHourglass(BaseBackbone):
@@ -52,7 +62,7 @@ class StackedHourglass(BaseBackbone):
         norm_cfg: Optional[dict] = None,
         init_cfg: Optional[Union[dict, List[dict]]] = None,
     ) -> None:
-        super().__init__(init_cfg or self.default_init_cfg)
+        super().__init__(init_cfg or INIT_CFG)
         sizes = dict(num_stacks=num_stacks, channels=channels, depth=depth)
         for name, size in sizes.items():
             if not isinstance(size, int) or size < 1:
@@ -82,17 +92,6 @@ class StackedHourglass(BaseBackbone):
         self.remaps = nn.ModuleList(
             nn.Conv2d(channels, channels, 1, bias=False)
             for _ in range(num_stacks - 1)
-        )
-
-    @property
-    def default_init_cfg(self) -> dict:
-        return dict(
-            type='Kaiming',
-            layer='Conv2d',
-            a=5**0.5,
-            mode='fan_in',
-            nonlinearity='leaky_relu',
-            distribution='uniform',
         )
 
     def forward(self, x: Tensor) -> List[Tensor]:

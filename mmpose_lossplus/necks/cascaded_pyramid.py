@@ -1,10 +1,11 @@
+from functools import partial
 from typing import List, Optional, Sequence, Union
 
 import torch
-import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from mmpose.models.backbones.resnet import Bottleneck, ResLayer
+from mmpose.models.utils.ops import resize
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
@@ -84,25 +85,12 @@ class CascadedPyramid(BaseModule):
             ConvModule(channels, channels, 1, norm_cfg=norm_cfg)
             for _ in in_channels
         )
+        layer = partial(ResLayer, Bottleneck, expansion=2, norm_cfg=norm_cfg)
         self.refines = nn.ModuleList(
-            nn.Sequential(
-                *(
-                    Bottleneck(
-                        channels, channels, expansion=2, norm_cfg=norm_cfg
-                    )
-                    for _ in range(level)
-                )
-            )
-            for level in range(len(in_channels))
+            layer(i, channels, channels) if i else nn.Identity()
+            for i in range(len(in_channels))
         )
-        self.fuse = ResLayer(
-            Bottleneck,
-            1,
-            len(in_channels) * channels,
-            channels,
-            expansion=2,
-            norm_cfg=norm_cfg,
-        )
+        self.fuse = layer(1, len(in_channels) * channels, channels)
 
     def forward(self, feats: Sequence[Tensor]) -> List[Tensor]:
         if len(feats) != len(self.laterals):
@@ -112,15 +100,13 @@ class CascadedPyramid(BaseModule):
             )
         levels = [lateral(x) for lateral, x in zip(self.laterals, feats)]
         for i in reversed(range(len(self.merges))):
-            upper = self.merges[i](levels[i + 1])
-            levels[i] = levels[i] + _upsample(upper, levels[i])
+            upper, size = self.merges[i](levels[i + 1]), levels[i].shape[2:]
+            levels[i] = levels[i] + resize(upper, size, mode='bilinear')
 
         def finest(convs: nn.ModuleList) -> List[Tensor]:
-            return [_upsample(f(x), levels[0]) for f, x in zip(convs, levels)]
+            outputs = [conv(x) for conv, x in zip(convs, levels)]
+            size = levels[0].shape[2:]
+            return [resize(x, size, mode='bilinear') for x in outputs]
 
         refined = self.fuse(torch.cat(finest(self.refines), dim=1))
         return [*finest(self.global_convs), refined]
-
-
-def _upsample(x: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(x, size=like.shape[2:], mode='bilinear')

@@ -17,29 +17,10 @@ class MultiScaleTTA(BaseTTAModel):
     """Test-time augmentation (TTA) over crops of several scales.
 
     The heatmaps of all crops of a person are brought into the frame of the
-    first crop, averaged, and decoded by the module's own head. Give the crops
-    by a ``TestTimeAug`` with one ``GetBBoxCenterScale`` for each scale:
-
-    .. code-block:: python
-
-        model = dict(
-            _delete_=True, type='MultiScaleTTA', module={{_base_.model}})
-        test_pipeline = [
-            dict(type='LoadImage'),
-            dict(
-                type='TestTimeAug',
-                transforms=[
-                    [
-                        dict(type='GetBBoxCenterScale', padding=1.25),
-                        dict(type='GetBBoxCenterScale', padding=1.0),
-                        dict(type='GetBBoxCenterScale', padding=1.5),
-                    ],
-                    [dict(type='TopdownAffine', input_size=(256, 256))],
-                    [dict(type='PackPoseInputs')],
-                ],
-            ),
-        ]
-        test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+    first crop, averaged, and decoded by the module's own head. The crops are
+    those of a ``TestTimeAug`` with one ``GetBBoxCenterScale`` for each scale;
+    ``configs/_base_/six_scales.py`` is an example, for a model
+    ``dict(_delete_=True, type='MultiScaleTTA', module={{_base_.model}})``.
 
     Put first the crop of the plain test: like there, joints outside of it are
     not found, and boxes and scales for metrics are those of this crop. The
@@ -75,18 +56,19 @@ class MultiScaleTTA(BaseTTAModel):
     ) -> None:
         super().__init__(module, data_preprocessor)
         decoder = getattr(getattr(self.module, 'head', None), 'decoder', None)
+        kind = getattr(decoder, 'heatmap_type', None)
+        codecs = MSRAHeatmap, MegviiHeatmap, UDPHeatmap
         if (
             not isinstance(self.module, TopdownPoseEstimator)
-            or not isinstance(
-                decoder, (MSRAHeatmap, MegviiHeatmap, UDPHeatmap)
-            )
-            or getattr(decoder, 'heatmap_type', 'gaussian') != 'gaussian'
+            or not isinstance(decoder, codecs)
+            or kind not in (None, 'gaussian')
         ):
             raise TypeError(
                 'MultiScaleTTA averages the heatmaps of a '
                 'TopdownPoseEstimator whose decoder is MSRAHeatmap, '
                 "MegviiHeatmap or UDPHeatmap of heatmap_type='gaussian', got "
-                f'{type(self.module).__name__} with {_describe(decoder)}.'
+                f'{type(self.module).__name__} with '
+                f'{type(decoder).__name__} of heatmap_type={kind!r}.'
             )
         # The merged prediction is made as the module was asked to make its
         # own; until then no keypoint may be left out.
@@ -97,26 +79,11 @@ class MultiScaleTTA(BaseTTAModel):
             'output_keypoint_indices': None,
         }
 
-    def forward(self, *args, **kwargs) -> None:
-        """Raise an error: training and validation are not for this model."""
-        raise NotImplementedError(
-            'MultiScaleTTA can only be tested: train and validate with the '
-            'config that it inherits.'
-        )
-
     def test_step(self, data: Dict[str, list]) -> List[PoseDataSample]:
-        """Predict from each crop and merge.
+        """Predict from each crop and merge, see :meth:`merge_preds`.
 
-        Args:
-            data (dict): ``inputs`` and ``data_samples``, both a list over the
-                crops of lists over the batch.
-
-        Returns:
-            list[:obj:`PoseDataSample`]: As a plain test's; see
-            :meth:`merge_preds`.
-
-        Raises:
-            ValueError: If the data has no crops.
+        ``inputs`` and ``data_samples`` are lists over the crops of lists over
+        the batch.
         """
         if isinstance(data['data_samples'][0], PoseDataSample):
             raise ValueError(
@@ -180,30 +147,25 @@ class MultiScaleTTA(BaseTTAModel):
         cell ``W / 2`` for ``MSRAHeatmap`` and ``(W - 1) / 2``, the middle of
         the heatmap, for the others. Both crops have this point in common.
         """
-        decoder = self.module.head.decoder
-        off_middle = 0.5 if isinstance(decoder, MSRAHeatmap) else 0.0
-        zoom = heatmaps.new_tensor(
-            np.stack(
-                [f.input_scale / c.input_scale for f, c in zip(frame, crop)]
-            )
-        )
-        # No ``affine_grid``: autocast would compute it in half precision.
-        grid, seen = [], []
-        for size, axis_zoom in zip(heatmaps.shape[:1:-1], zoom.T):
-            center = (size - 1) / 2 + off_middle
-            cells = torch.arange(size).to(heatmaps) - center
-            cells = cells * axis_zoom[:, None] + center
-            grid.append(cells * 2 / (size - 1) - 1)
-            seen.append((cells >= 0) & (cells <= size - 1))
-        (x, y), (x_seen, y_seen) = grid, seen
+        scales = [f.input_scale / c.input_scale for f, c in zip(frame, crop)]
+        # Autocast leaves double precision alone, and half would blur places.
+        zoom = torch.from_numpy(np.stack(scales)).double()
+        # In the units of the grid, which goes from -1 to 1.
+        center = 1 / (zoom.new_tensor(heatmaps.shape[:1:-1]) - 1)
+        if not isinstance(self.module.head.decoder, MSRAHeatmap):
+            center = 0 * center
+        shift = (1 - zoom) * center
+        theta = torch.cat([zoom.diag_embed(), shift[..., None]], dim=-1)
+        grid = F.affine_grid(theta, heatmaps.shape, align_corners=True)
+        # The outermost cells are reached, whichever way they were rounded.
+        seen = (grid.abs() < 1 + 1e-6).all(dim=-1)[:, None]
         maps = F.grid_sample(
             heatmaps,
-            torch.stack(
-                torch.broadcast_tensors(x[:, None], y[:, :, None]), dim=-1
-            ),
+            grid.to(heatmaps),
+            padding_mode='border',
             align_corners=True,
         )
-        return maps, (x_seen[:, None] & y_seen[:, :, None])[:, None]
+        return maps, seen.to(heatmaps)
 
 
 def _stack_heatmaps(samples: Sequence[PoseDataSample]) -> Tensor:
@@ -212,21 +174,9 @@ def _stack_heatmaps(samples: Sequence[PoseDataSample]) -> Tensor:
 
 def _check_same_person(sample: PoseDataSample, other: PoseDataSample) -> None:
     for key in ('input_center', 'input_size', 'bbox_rotation', 'flip'):
-        a, b = (s.metainfo.get(key) for s in (sample, other))
+        a, b = sample.metainfo.get(key), other.metainfo.get(key)
         if not np.array_equal(a, b):
             raise ValueError(
                 'MultiScaleTTA needs crops of a person that differ only in '
-                f'scale, got {key} {_plain(a)} and {_plain(b)}.'
+                f'scale, got {key} {a} and {b}.'
             )
-
-
-def _plain(value) -> object:
-    return value.tolist() if isinstance(value, np.ndarray) else value
-
-
-def _describe(decoder) -> str:
-    if decoder is None:
-        return 'no decoder'
-    kind = getattr(decoder, 'heatmap_type', None)
-    name = type(decoder).__name__
-    return f"{name} of heatmap_type='{kind}'" if kind else name

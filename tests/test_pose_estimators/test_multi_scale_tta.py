@@ -1,7 +1,5 @@
 """Averages over crops of several scales."""
 
-import json
-
 import mmengine
 import numpy as np
 import pytest
@@ -9,12 +7,9 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
 from mmengine.structures import InstanceData
-from mmpose.models import TopdownPoseEstimator
 from mmpose.registry import DATASETS, KEYPOINT_CODECS, MODELS
 from mmpose.structures import PoseDataSample
-from mmpose.structures.bbox import get_udp_warp_matrix, get_warp_matrix
 from torch import nn
 
 from mmpose_lossplus.pose_estimators import MultiScaleTTA
@@ -63,16 +58,14 @@ def model_of(codec, num_maps, **test_cfg):
     )
 
 
-def crop(scale, **meta):
-    sample = PoseDataSample(
-        metainfo=dict(
-            dict(
-                input_center=CENTER,
-                input_scale=COVER * np.float32(scale),
-                input_size=tuple(SIZE),
-                flip_indices=[1, 0],
-            ),
-            **meta,
+def crop(scale):
+    sample = PoseDataSample()
+    sample.set_metainfo(
+        dict(
+            input_center=CENTER,
+            input_scale=COVER * np.float32(scale),
+            input_size=tuple(SIZE),
+            flip_indices=[1, 0],
         )
     )
     sample.gt_instances = InstanceData(
@@ -83,21 +76,16 @@ def crop(scale, **meta):
     return sample
 
 
-def batch_of(maps, scales, **meta):
+def batch_of(maps, scales):
     """One person whose crop of each scale has the given heatmaps."""
     return dict(
         inputs=[[torch.as_tensor(m).float()] for m in maps],
-        data_samples=[[crop(scale, **meta)] for scale in scales],
+        data_samples=[[crop(scale)] for scale in scales],
     )
 
 
-def input_to_picture(points, scale):
-    """MMPose's ``add_pred_to_datasample``."""
-    return points / SIZE * COVER * scale + CENTER - 0.5 * COVER * scale
-
-
 def cell_to_picture(codec, scale):
-    """Picture position of every cell, (2, 32, 24), as the codec decodes it.
+    """Picture position of every cell, (2, 32, 24), as MMPose decodes it.
 
     From two single peaks, which no refinement moves, and a straight line.
     """
@@ -106,58 +94,36 @@ def cell_to_picture(codec, scale):
     for cell in (10, 14):
         maps = np.zeros((1, 32, 24), dtype=np.float32)
         maps[0, cell, cell] = 1
-        at.append(input_to_picture(codec.decode(maps)[0][0, 0], scale))
+        share = codec.decode(maps)[0][0, 0] / SIZE - 0.5
+        at.append(CENTER + share * COVER * scale)
     step = (at[1] - at[0]) / 4
-    y, x = np.mgrid[:32, :24]
-    return np.stack(
-        [at[0][0] + (x - 10) * step[0], at[0][1] + (y - 10) * step[1]]
-    )
+    cells = np.mgrid[:24, :32].transpose(0, 2, 1)
+    return at[0][:, None, None] + (cells - 10) * step[:, None, None]
 
 
 def gaussians(codec, points, scale, sigma=2.0):
     """Maps that peak at the points of the picture, (K, 32, 24)."""
     cells = cell_to_picture(codec, scale)
     width = COVER * scale / CELLS * sigma
-    return np.stack(
-        [
-            np.exp(-(((cells.T - point) / width) ** 2).sum(-1) / 2).T
-            for point in points
-        ]
-    )
-
-
-# --- Geometry --------------------------------------------------------------
+    off = [(cells.T - point) / width for point in points]
+    return np.exp(-np.square(off).sum(-1) / 2).transpose(0, 2, 1)
 
 
 @pytest.mark.parametrize('codec', CODECS)
-@pytest.mark.parametrize('scale', [0.7, 1.0, 1.3])
-def test_same_cell_is_same_place(codec, scale):
+@pytest.mark.parametrize('scale', [0.5, 0.7, 1.0, 1.3])
+@pytest.mark.parametrize('half', [False, True])
+def test_same_cell_is_same_place(codec, scale, half):
     """Maps that say where they are agree with the frame's own everywhere.
 
     Sampling is exact for such linear maps, and a crop that does not reach a
-    cell must not have a say there.
+    cell must not have a say there. Half precision does not blur positions.
     """
     model = MultiScaleTTA(model_of(codec, 2, output_heatmaps=True))
     maps = [cell_to_picture(codec, s) for s in (1.0, scale)]
-    (result,) = model.test_step(batch_of(maps, [1.0, scale]))
+    with torch.autocast('cpu', dtype=torch.bfloat16, enabled=half):
+        (result,) = model.test_step(batch_of(maps, [1.0, scale]))
     merged = result.pred_fields.heatmaps.numpy()
     assert merged == pytest.approx(maps[0], abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ('codec', 'warp'),
-    [
-        ('msra', get_warp_matrix),
-        ('dark', get_warp_matrix),
-        ('udp', get_udp_warp_matrix),
-    ],
-)
-def test_cells_are_where_the_crop_has_them(codec, warp):
-    """The decoder's places, on which all here rests, fit ``TopdownAffine``."""
-    matrix = warp(CENTER, COVER * 1.3, 0, output_size=SIZE)
-    x, y = cell_to_picture(codec, 1.3)[:, 20, 9]
-    scale = KEYPOINT_CODECS.build(CODECS[codec]).scale_factor
-    assert matrix @ [x, y, 1] / scale == pytest.approx([9, 20], abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -176,30 +142,6 @@ def test_peaks_are_found(codec, reach, cells):
     (result,) = model.test_step(batch_of(maps, SCALES))
     found = result.pred_instances.keypoints[0]
     assert abs(found - points).max() < cells * (COVER / CELLS).max()
-
-
-def test_autocast_does_not_blur_positions():
-    maps = [cell_to_picture('msra', s) for s in (1.0, 0.7)]
-    model = MultiScaleTTA(model_of('msra', 2, output_heatmaps=True))
-    with torch.autocast('cpu', dtype=torch.bfloat16):
-        (result,) = model.test_step(batch_of(maps, [1.0, 0.7]))
-    merged = result.pred_fields.heatmaps.numpy()
-    assert merged == pytest.approx(maps[0], abs=1e-4)
-
-
-def test_order_of_the_other_scales():
-    torch.manual_seed(1)
-    maps = list(torch.rand(6, 5, 32, 24))
-    model = MultiScaleTTA(model_of('udp', 5))
-    (a,) = model.test_step(batch_of(maps, SCALES))
-    order = [0, 4, 2, 5, 1, 3]
-    (b,) = model.test_step(
-        batch_of([maps[i] for i in order], [SCALES[i] for i in order])
-    )
-    for key in ('keypoints', 'keypoint_scores'):
-        assert b.pred_instances[key] == pytest.approx(
-            a.pred_instances[key], abs=1e-4
-        )
 
 
 def test_average_is_over_the_crops_that_reach():
@@ -222,7 +164,6 @@ def test_joint_that_only_the_wide_crop_sees():
     (result,) = model.test_step(batch_of([wide, plain], [1.5, 1.0]))
     found = result.pred_instances.keypoints[0, 0]
     assert found == pytest.approx(point, abs=0.2 * 1.5 * COVER[0] / 24)
-    assert result.pred_instances.keypoint_scores > 0.9
     (result,) = model.test_step(batch_of([plain, wide], [1.0, 1.5]))
     found = result.pred_instances.keypoints[0, 0]
     assert found[0] < CENTER[0] + COVER[0] * 0.55
@@ -242,9 +183,6 @@ def test_people_of_a_batch_have_their_own_scales():
         assert result.pred_instances.keypoints[0] == pytest.approx(
             points, abs=0.2
         )
-
-
-# --- Parity with a plain test ----------------------------------------------
 
 
 @pytest.mark.parametrize('codec', CODECS)
@@ -275,12 +213,6 @@ def test_flip_test_is_done_within_each_scale():
     torch.testing.assert_close(result.pred_fields.heatmaps, expected)
 
 
-def test_heatmaps_are_kept_only_on_demand():
-    data = batch_of([torch.rand(2, 32, 24)] * 2, [1.0, 0.8])
-    (result,) = MultiScaleTTA(model_of('msra', 2)).test_step(data)
-    assert 'pred_fields' not in result
-
-
 def test_selected_keypoints():
     maps = [torch.rand(4, 32, 24) for _ in range(2)]
     scales = [1.0, 0.8]
@@ -295,104 +227,63 @@ def test_selected_keypoints():
         )
 
 
-# --- Bad input -------------------------------------------------------------
-
-
-def test_plain_data():
+def test_plain_data_and_training_are_refused():
     model = MultiScaleTTA(model_of('msra', 2))
     data = dict(inputs=[torch.rand(2, 32, 24)], data_samples=[crop(1.0)])
-    with pytest.raises(ValueError, match='needs a TestTimeAug'):
+    with pytest.raises(ValueError, match='TestTimeAug'):
         model.test_step(data)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    with pytest.raises(NotImplementedError):
+        model.train_step(data, OptimWrapper(optimizer))
 
 
 @pytest.mark.parametrize(
-    ('key', 'value', 'message'),
+    ('key', 'value'),
     [
-        ('input_center', CENTER + 2, r'\[100.0, 80.0\] and \[102.0, 82.0\]'),
-        ('input_size', (96, 128), r'input_size .* and \(96, 128\)'),
-        ('bbox_rotation', np.array([30.0]), r'None and \[30.0\]'),
-        ('flip', True, 'flip None and True'),
+        ('input_center', CENTER + 2),
+        ('input_size', (96, 128)),
+        ('bbox_rotation', np.array([30.0])),
+        ('flip', True),
     ],
 )
-def test_crops_that_differ_in_more_than_scale(key, value, message):
+def test_crops_that_differ_in_more_than_scale(key, value):
     model = MultiScaleTTA(model_of('msra', 2))
     data = batch_of([torch.rand(2, 32, 24)] * 2, [1.0, 0.8])
     data['data_samples'][1][0].set_metainfo({key: value})
-    with pytest.raises(ValueError, match=f'differ only in scale.*{message}'):
+    with pytest.raises(ValueError, match=key) as error:
         model.test_step(data)
+    assert str(value) in str(error.value)
 
 
-def test_training():
-    model = MultiScaleTTA(model_of('msra', 2))
-    data = dict(inputs=[torch.rand(2, 32, 24)], data_samples=[crop(1.0)])
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    with pytest.raises(NotImplementedError, match='train and validate with'):
-        model.train_step(data, OptimWrapper(optimizer))
-    with pytest.raises(NotImplementedError, match='train and validate with'):
-        model.val_step(data)
+COMBINED = dict(type='UDPHeatmap', heatmap_type='combined', **COMMON)
+SIMCC = dict(type='SimCCLabel', input_size=(48, 64))
 
 
 @pytest.mark.parametrize(
     ('decoder', 'found'),
-    [
-        (None, 'no decoder'),
-        (
-            dict(type='UDPHeatmap', heatmap_type='combined', **COMMON),
-            "UDPHeatmap of heatmap_type='combined'",
-        ),
-        (
-            dict(type='SimCCLabel', input_size=(48, 64)),
-            'SimCCLabel',
-        ),
-    ],
+    [(None, 'NoneType'), (COMBINED, 'combined'), (SIMCC, 'SimCCLabel')],
 )
-def test_decoder_without_heatmaps(decoder, found):
+def test_models_without_heatmaps(decoder, found):
     module = model_of('msra', 6)
     module.head.decoder = decoder and KEYPOINT_CODECS.build(decoder)
-    with pytest.raises(TypeError, match=f'Estimator with {found}'):
+    with pytest.raises(TypeError, match=found):
         MultiScaleTTA(module)
 
-
-def test_other_models():
-    class Other(nn.Module):
-        def test_step(self, data):
-            pass
-
-    with pytest.raises(TypeError, match='got Other with no decoder'):
-        MultiScaleTTA(Other())
-
-
-# --- With MMPose's own parts -----------------------------------------------
 
 CONFIG = """
 _base_ = [
     'mmpose::body_2d_keypoint/topdown_heatmap/mpii/'
     'td-hm_res50_8xb64-210e_mpii-256x256.py'
 ]
-custom_imports = dict(
-    imports=['mmpose_lossplus.pose_estimators'], allow_failed_imports=False
-)
-model = dict(
-    _delete_=True, type='MultiScaleTTA', module={{_base_.model}}
-)
+custom_imports = dict(imports=['mmpose_lossplus'], allow_failed_imports=False)
+model = dict(_delete_=True, type='MultiScaleTTA', module={{_base_.model}})
+crops = [dict(type='GetBBoxCenterScale', padding=p) for p in (1.25, 1.0, 1.5)]
+affine = dict(type='TopdownAffine', input_size={{_base_.codec.input_size}})
 test_pipeline = [
     dict(type='LoadImage'),
     dict(
         type='TestTimeAug',
-        transforms=[
-            [
-                dict(type='GetBBoxCenterScale', padding=1.25),
-                dict(type='GetBBoxCenterScale', padding=1.0),
-                dict(type='GetBBoxCenterScale', padding=1.5),
-            ],
-            [
-                dict(
-                    type='TopdownAffine',
-                    input_size={{_base_.codec.input_size}},
-                )
-            ],
-            [dict(type='PackPoseInputs')],
-        ],
+        transforms=[crops, [affine], [dict(type='PackPoseInputs')]],
     ),
 ]
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
@@ -400,36 +291,17 @@ test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 
 
 @pytest.fixture
-def config(tmp_path):
-    path = tmp_path / 'mine' / 'three_scales.py'
-    path.parent.mkdir()
-    path.write_text(CONFIG)
-    return path
-
-
-@pytest.fixture
-def options(tmp_path, mpii_data):
-    """A small network, the generated data, no other process."""
-    loader = 'test_dataloader'
-    return {
-        'model.module.backbone.depth': 18,
-        'model.module.backbone.init_cfg': None,
-        'model.module.head.in_channels': 512,
-        f'{loader}.dataset.data_root': f'{mpii_data}/',
-        f'{loader}.dataset.headbox_file': str(
-            mpii_data / 'annotations' / 'mpii_gt_val.mat'
-        ),
-        f'{loader}.num_workers': 0,
-        f'{loader}.persistent_workers': False,
-        'env_cfg.dist_cfg.backend': 'gloo',
-        'work_dir': str(tmp_path / 'work'),
-    }
-
-
-@pytest.fixture
-def cfg(config, options):
-    cfg = Config.fromfile(config)
-    cfg.merge_from_dict(options)
+def cfg(tmp_path, mpii_data):
+    """With a small network, the generated data, no other process."""
+    path = tmp_path / 'three_scales.py'
+    path.write_text(CONFIG, encoding='utf-8')
+    cfg = Config.fromfile(path)
+    cfg.model.module.backbone.update(depth=18, init_cfg=None)
+    cfg.model.module.head.in_channels = 512
+    heads = f'{mpii_data}/annotations/mpii_gt_val.mat'
+    loader = cfg.test_dataloader
+    loader.update(num_workers=0, persistent_workers=False)
+    loader.dataset.update(data_root=f'{mpii_data}/', headbox_file=heads)
     return cfg
 
 
@@ -445,52 +317,23 @@ def test_pipeline_gives_crops_that_fit(cfg):
             assert sample.input_center.tolist() == [63, 70.5]
 
 
-def test_runner(cfg, tmp_path):
-    """A peak at the centre of every crop, and a step to lower right."""
-    dump = tmp_path / 'predictions.pkl'
-    cfg.test_evaluator = [
-        cfg.test_evaluator,
-        dict(type='DumpResults', out_file_path=str(dump)),
-    ]
-    runner = Runner.from_cfg(cfg)
-    module = runner.model.module
-    assert isinstance(module, TopdownPoseEstimator)
-    maps = torch.zeros(1, 16, 64, 64)
-    maps[..., 32:34, 32:34] = 0.5
-    maps[..., 32, 32] = 1
-    module.head.forward = lambda feats: maps.repeat(len(feats[-1]), 1, 1, 1)
-    module.test_cfg['flip_test'] = False
-    assert 'PCK' in runner.test()
+@pytest.mark.slow
+def test_command_line(cfg, run_tool, tmp_path):
+    """The checkpoint of the plain model is loaded into the module."""
+    config, checkpoint = tmp_path / 'config.py', tmp_path / 'plain.pth'
+    out, dump = tmp_path / 'metrics.json', tmp_path / 'predictions.pkl'
+    cfg.dump(config)
+    module = MODELS.build(cfg.model.module)
+    torch.save(dict(state_dict=module.state_dict()), checkpoint)
+    options = ('--out', out, '--dump', dump, '--work-dir', tmp_path / 'work')
+    run_tool('test.py', config, checkpoint, *options)
+    assert 'PCK' in mmengine.load(out)
     results = mmengine.load(dump)
     assert len(results) == 4
-    for result in results:
-        instances = result['pred_instances']
-        expected = np.add([63, 70.5], 0.25 * 125 / 64)
-        assert abs(instances['keypoints'] - expected).max() < 1e-4
-        assert instances['keypoint_scores'] == pytest.approx(1, abs=1e-5)
-
-
-@pytest.mark.slow
-def test_command_line(config, cfg, options, run_tool, tmp_path):
-    """The checkpoint of the plain model is loaded into the module."""
-    module = MODELS.build(cfg.model.module)
-    checkpoint = tmp_path / 'plain.pth'
-    torch.save(dict(state_dict=module.state_dict()), checkpoint)
-    out = tmp_path / 'metrics.json'
-    dump = tmp_path / 'predictions.pkl'
-    log = run_tool(
-        *('test.py', config, checkpoint, '--out', out, '--dump', dump),
-        '--cfg-options',
-        *[f'{key}={value}' for key, value in options.items()],
-    ).stdout
-    assert f'from {checkpoint}' in log
-    assert 'do not match' not in log
-    assert 'PCK' in json.loads(out.read_text())
-    model = MultiScaleTTA(module).eval()
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    model = MultiScaleTTA(module).eval()
     with torch.no_grad():
         (expected,) = model.test_step(pseudo_collate([dataset[2]]))
-    found = mmengine.load(dump)[2]['pred_instances']
-    assert found['keypoints'] == pytest.approx(
+    assert results[2]['pred_instances']['keypoints'] == pytest.approx(
         expected.pred_instances.keypoints, abs=1e-3
     )

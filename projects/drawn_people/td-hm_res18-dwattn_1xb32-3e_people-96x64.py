@@ -1,11 +1,9 @@
 """Drawn people for a CPU: a narrow ResNet-18 with the light head, 96x64.
 
-tools/dataset_converters/generate_people.py draws the data. The score is PCK,
-which tells more than AP of models that have only begun to learn. Longer than
-its siblings because size and data are its own.
+The score is PCK: of models that have only begun to learn, AP tells little.
 """
 
-_base_ = './td-hm_res18-dwattn_1xb16-20e_demo-128x96.py'
+_base_ = '../../configs/compare/td-hm_res18-dwattn_1xb16-20e_demo-128x96.py'
 
 codec = dict(
     type='MSRAHeatmap', input_size=(64, 96), heatmap_size=(16, 24), sigma=1
