@@ -87,19 +87,25 @@ def load_tool(path):
     return module
 
 
-def call_tool(path, *args, cwd=ROOT, env=None, check=True):
-    """Run a script of tools/ as a user would; all output is in ``stdout``."""
+def call(*command, check=True, **kwargs):
+    """Run a command; all output is in ``stdout`` of what is returned."""
     result = subprocess.run(
-        [sys.executable, str(ROOT / 'tools' / path), *map(str, args)],
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
+        [str(part) for part in command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding='utf-8',
+        **kwargs,
     )
     if check:
         assert result.returncode == 0, result.stdout[-3000:]
     return result
+
+
+def call_tool(path, *args, cwd=ROOT, env=None, check=True):
+    """Run a script of tools/ as a user would, with ``env`` besides."""
+    command = (sys.executable, ROOT / 'tools' / path, *args)
+    env = {**os.environ, **(env or {})}
+    return call(*command, cwd=cwd, env=env, check=check)
 
 
 @functools.lru_cache
@@ -169,7 +175,7 @@ def struct_array(rows):
     return array
 
 
-def write_mpii_release(root, train=2, test=4, width=128, height=128):
+def write_mpii_release(root, train=2, test=4):
     """Write MPII Human Pose below ``root``: the release and its pictures.
 
     Training and test images take turns. The test images have, in turn: one
@@ -182,8 +188,8 @@ def write_mpii_release(root, train=2, test=4, width=128, height=128):
     root, rng, empty = Path(root), np.random.default_rng(0), np.empty((0, 0))
 
     def rect(**fields):
-        x = rng.uniform(50, width - 50)
-        return dict(scale=0.4, objpos=dict(x=x, y=height / 2), **fields)
+        objpos = dict(x=rng.uniform(50, 78), y=64.0)
+        return dict(scale=0.4, objpos=objpos, **fields)
 
     points = struct_array(
         [
@@ -197,7 +203,7 @@ def write_mpii_release(root, train=2, test=4, width=128, height=128):
     single = np.empty((len(is_train), 1), dtype=object)
     for i, training in enumerate(is_train):
         name = f'{i + 1:09d}.jpg'
-        write_noise(root / 'images' / name, width, height, seed=i)
+        write_noise(root / 'images' / name, 128, 128, seed=i)
         rects, single[i, 0] = [
             ([rect()], 1.0),
             ([rect(), rect()], np.array([[1.0], [2.0]])),
@@ -206,18 +212,11 @@ def write_mpii_release(root, train=2, test=4, width=128, height=128):
             ([], empty),
             ([rect(annopoints=dict(point=points))], 1.0),
         ][5 if training else is_train[:i].count(0) % 5]
-        annolist.append(
-            dict(
-                image=dict(name=name),
-                annorect=struct_array(rects),
-                frame_sec=empty,
-                vididx=empty,
-            )
-        )
+        row = dict(image=dict(name=name), annorect=struct_array(rects))
+        annolist.append(dict(row, frame_sec=empty, vididx=empty))
     release = dict(
         annolist=struct_array(annolist),
         img_train=np.array([is_train], dtype=np.uint8),
-        version='12',
         single_person=single,
     )
     file = root / 'mpii_human_pose_v1_u12_1.mat'
@@ -306,13 +305,9 @@ class Peak(BaseMetric):
 
 def loader(dataset=Maps, **kwargs):
     """Config of a loader with two samples a batch."""
-    options = dict(
-        batch_size=2,
-        num_workers=0,
-        dataset=dataset(),
-        sampler=dict(type='DefaultSampler', shuffle=True),
-        collate_fn=dict(type='default_collate'),
-    )
+    sampler = dict(type='DefaultSampler', shuffle=True)
+    options = dict(sampler=sampler, collate_fn=dict(type='default_collate'))
+    options.update(batch_size=2, num_workers=0, dataset=dataset())
     return {**options, **kwargs}
 
 
@@ -346,15 +341,10 @@ def pose_model(loss):
     """A small ResNet and the papers' head, for four keypoints."""
     torch.manual_seed(0)
     backbone = dict(
-        type='ResNet',
-        depth=18,
-        stem_channels=16,
-        base_channels=16,
-        num_stages=3,
-        strides=(1, 2, 2),
-        dilations=(1, 1, 1),
-        out_indices=(2,),
+        type='ResNet', depth=18, stem_channels=16, base_channels=16
     )
+    backbone.update(num_stages=3, out_indices=(2,))
+    backbone.update(strides=(1, 2, 2), dilations=(1, 1, 1))
     attention = dict(type='ChannelSpatialAttention', ratio=4)
     head = dict(
         type='DepthwiseDeconvAttentionHead',
@@ -474,24 +464,24 @@ def evaluate(metric, samples, **meta):
     return {name.split('/', 1)[1]: value for name, value in table.items()}
 
 
+def pipeline(size, *steps, use_udp=False):
+    """Config of a pipeline for testing, with further steps at its end."""
+    affine = dict(type='TopdownAffine', input_size=size, use_udp=use_udp)
+    load = [dict(type='LoadImage'), dict(type='GetBBoxCenterScale')]
+    return [*load, affine, *steps, dict(type='PackPoseInputs')]
+
+
 def coco_samples(root, codec, target=True, udp=None, **kwargs):
     """Data samples of a pipeline that validates, with random predictions."""
-    if udp is None:
-        udp = codec['type'] == 'UDPHeatmap'
-    pipeline = [
-        dict(type='LoadImage'),
-        dict(type='GetBBoxCenterScale'),
-        dict(type='TopdownAffine', input_size=(48, 64), use_udp=udp),
-        *([dict(type='GenerateTarget', encoder=codec)] if target else []),
-        dict(type='PackPoseInputs'),
-    ]
+    udp = codec['type'] == 'UDPHeatmap' if udp is None else udp
+    steps = [dict(type='GenerateTarget', encoder=codec)] if target else []
     dataset = CocoDataset(
         ann_file=f'{root}/annotations/person_keypoints_val2017.json',
         data_prefix=dict(img=f'{root}/val2017/'),
         test_mode=True,
         **kwargs,
     )
-    dataset.pipeline = Compose(pipeline)
+    dataset.pipeline = Compose(pipeline((48, 64), *steps, use_udp=udp))
     generator = torch.Generator().manual_seed(0)
     samples = [item['data_samples'].to_dict() for item in dataset]
     for person in samples:

@@ -57,7 +57,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def env(folder):
     paths = [str(folder), os.environ.get('PYTHONPATH', '')]
-    return dict(PYTHONPATH=os.pathsep.join(filter(None, paths)))
+    return dict(PYTHONPATH=os.pathsep.join(paths))
 
 
 def test_trains(folder, coco_data, tmp_path, monkeypatch):
@@ -86,9 +86,8 @@ def test_is_compared(folder, env, run_tool, coco_data, tmp_path):
         *('--cfg-options', f'data_root={coco_data}'),
         env=env,
     )
-    rows = (tmp_path / 'report.csv').read_text(encoding='utf-8')
-    assert 'mse' in rows
-    assert 'mine' in rows
+    report = (tmp_path / 'report.csv').read_text(encoding='utf-8')
+    assert 'mine' in report
 
 
 @pytest.mark.slow

@@ -2,13 +2,12 @@
 
 import os
 import shutil
-import subprocess
 import sys
 import zipfile
 
 import pytest
 
-from .factories import CONFIGS, ROOT
+from .factories import CONFIGS, ROOT, call
 
 PIP = [sys.executable, '-m', 'pip', '-q', '--disable-pip-version-check']
 LOCAL = ['--no-deps', '--no-build-isolation']
@@ -40,19 +39,6 @@ def checkout(tmp_path):
     return shutil.copytree(ROOT, tmp_path / 'checkout', ignore=ignore)
 
 
-def call(*command, **kwargs):
-    """Run a command, return what it prints."""
-    result = subprocess.run(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding='utf-8',
-        **kwargs,
-    )
-    assert result.returncode == 0, result.stdout[-3000:]
-    return result.stdout
-
-
 @pytest.fixture(params=['pip install .', 'pip install -e .', 'wheel'])
 def installed(request, checkout, tmp_path):
     """Folder to put on the path after each kind of install."""
@@ -77,7 +63,7 @@ def test_mim_folder_works(installed, tmp_path):
     # Its train script runs, from anywhere, with this install imported.
     command = [sys.executable, mim / 'tools' / 'train.py', '--help']
     env = {**os.environ, 'PYTHONPATH': str(installed)}
-    output = call(*command, cwd=tmp_path, env=env)
+    output = call(*command, cwd=tmp_path, env=env).stdout
     assert 'train config file path' in output
 
 
@@ -117,7 +103,7 @@ def mim(openmim, checkout, tmp_path):
 
     def run_mim(*args):
         command = (sys.executable, '-m', 'mim', *args)
-        return call(*command, cwd=tmp_path, env=env)
+        return call(*command, cwd=tmp_path, env=env).stdout
 
     return run_mim
 

@@ -8,11 +8,7 @@ import pytest
 from mmpose_lossplus.datasets import LspDataset
 from mmpose_lossplus.evaluation import LspPCKAccuracy
 
-STEPS = [
-    dict(type='LoadImage'),
-    dict(type='GetBBoxCenterScale'),
-    dict(type='TopdownAffine', input_size=(64, 64)),
-]
+from ..factories import pipeline
 
 
 def build_dataset(lsp_data, split, *steps, **kwargs):
@@ -20,7 +16,7 @@ def build_dataset(lsp_data, split, *steps, **kwargs):
         data_root=str(lsp_data),
         ann_file=f'annotations/lsp_{split}.json',
         data_prefix=dict(img=''),
-        pipeline=[*STEPS, *steps, dict(type='PackPoseInputs')],
+        pipeline=pipeline((64, 64), *steps),
         **kwargs,
     )
 

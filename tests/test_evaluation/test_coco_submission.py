@@ -5,11 +5,13 @@ import zipfile
 
 import numpy as np
 import pytest
+from mmpose.datasets.datasets import CocoDataset
 from mmpose.evaluation.metrics import CocoMetric
-from mmpose.registry import DATASETS, METRICS
 from xtcocotools.coco import COCO
 
 from mmpose_lossplus.evaluation import CocoSubmission
+
+from ..factories import pipeline
 
 STEM = 'person_keypoints_test-dev2017_hwl-256x192_results'
 
@@ -28,46 +30,32 @@ def dataset(ann_file, coco_data, tmp_path):
         for x in (20, 60)
     ]
     (tmp_path / 'boxes.json').write_text(json.dumps(boxes))
-    return DATASETS.build(
-        dict(
-            type='CocoDataset',
-            ann_file=ann_file,
-            bbox_file=str(tmp_path / 'boxes.json'),
-            data_prefix=dict(img=f'{coco_data}/test2017/'),
-            test_mode=True,
-            pipeline=[
-                dict(type='LoadImage'),
-                dict(type='GetBBoxCenterScale'),
-                dict(type='TopdownAffine', input_size=(48, 64)),
-                dict(type='PackPoseInputs'),
-            ],
-        )
+    return CocoDataset(
+        ann_file=ann_file,
+        bbox_file=str(tmp_path / 'boxes.json'),
+        data_prefix=dict(img=f'{coco_data}/test2017/'),
+        test_mode=True,
+        pipeline=pipeline((48, 64)),
     )
 
 
 @pytest.fixture
 def metric(ann_file, dataset, tmp_path):
-    metric = METRICS.build(
-        dict(
-            type='CocoSubmission',
-            ann_file=ann_file,
-            name='hwl-256x192',
-            out_dir=str(tmp_path / 'out'),
-        )
-    )
+    out_dir = str(tmp_path / 'out')
+    metric = CocoSubmission(ann_file, 'hwl-256x192', out_dir)
     metric.dataset_meta = dataset.metainfo
     return metric
 
 
-def predict(dataset, *metrics, change=lambda sample: None):
+def predict(dataset, *metrics, keypoints=None):
     rng = np.random.default_rng(0)
     for item in dataset:
         sample = item['data_samples'].to_dict()
+        points = rng.uniform(0, 96, (1, 17, 2))
         sample['pred_instances'] = dict(
-            keypoints=rng.uniform(0, 96, (1, 17, 2)),
+            keypoints=points if keypoints is None else keypoints,
             keypoint_scores=rng.uniform(0, 1, (1, 17)),
         )
-        change(sample)
         for metric in metrics:
             metric.process([], [sample])
 
@@ -109,38 +97,26 @@ def test_chain_ends_in_the_zip_file(tmp_path, dataset, metric):
 
 def test_two_boxes_on_one_person_leave_one(dataset, metric):
     keypoints = np.random.default_rng(0).uniform(0, 96, (1, 17, 2))
-
-    def change(sample):
-        sample['pred_instances']['keypoints'] = keypoints
-
-    predict(dataset, metric, change=change)
+    predict(dataset, metric, keypoints=keypoints)
     assert metric.evaluate(6) == {'coco/people': 3, 'coco/images': 3}
-
-
-def set_image(sample):
-    sample['img_id'] = 77
-
-
-def set_nan(sample):
-    sample['pred_instances']['keypoints'][0, 3] = np.nan
-
-
-def set_sixteen(sample):
-    for key, value in sample['pred_instances'].items():
-        sample['pred_instances'][key] = value[:, :16]
 
 
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (set_image, 'image 77, .*image_info_test-dev2017'),
-        (set_nan, r'\(1, 17, 2\) with 2 '),
-        (set_sixteen, r'\(1, 16, 2\) with 0 '),
+        (dict(img_id=77), 'image 77, .*image_info_test-dev2017'),
+        (
+            dict(keypoints=np.full((1, 17, 2), np.nan)),
+            r'\(1, 17, 2\) with 34 ',
+        ),
+        (dict(keypoints=np.ones((1, 16, 2))), r'\(1, 16, 2\) with 0 '),
     ],
 )
-def test_bad_predictions_are_refused(dataset, metric, change, message):
+def test_bad_predictions_are_refused(metric, change, message):
+    person = dict(img_id=1, keypoints=np.ones((1, 17, 2))) | change
+    person['pred_instances'] = dict(keypoints=person.pop('keypoints'))
     with pytest.raises(ValueError, match=message):
-        predict(dataset, metric, change=change)
+        metric.process([], [person])
 
 
 def test_bad_arguments_are_refused(ann_file, tmp_path):

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from mmpose.registry import DATASETS
+from mmpose.datasets.datasets import MpiiDataset
 from scipy.io import loadmat
 
 from mmpose_lossplus.evaluation import MpiiSubmission
 
-from ..factories import load_tool, write_mpii_release
+from ..factories import load_tool, pipeline, write_mpii_release
 
 
 @pytest.fixture
@@ -37,20 +37,12 @@ def predict(metric, ids, keypoints):
 
 
 def test_chain_from_release_to_predictions(data, metric):
-    dataset = DATASETS.build(
-        dict(
-            type='MpiiDataset',
-            data_root=str(data),
-            ann_file='mpii_test.json',
-            data_prefix=dict(img='images/'),
-            test_mode=True,
-            pipeline=[
-                dict(type='LoadImage'),
-                dict(type='GetBBoxCenterScale'),
-                dict(type='TopdownAffine', input_size=(64, 64)),
-                dict(type='PackPoseInputs'),
-            ],
-        )
+    dataset = MpiiDataset(
+        data_root=str(data),
+        ann_file='mpii_test.json',
+        data_prefix=dict(img='images/'),
+        test_mode=True,
+        pipeline=pipeline((64, 64)),
     )
     keypoints = np.random.default_rng(0).uniform(0, 128, (4, 16, 2))
     ids = [dataset[i]['data_samples'].id for i in (2, 0, 3, 1, 1)]

@@ -25,18 +25,13 @@ def test_healthy_environment(run_tool):
             'torchvision that matches',
         ),
         (
-            'pkg_resources/__init__.py',
-            "raise ModuleNotFoundError('pkg_resources')",
-            'setuptools with pkg_resources',
-            'setuptools<81',
-        ),
-        (
             'mmcv/__init__.py',
             "__version__ = '2.1.0'",
             'mmcv ops',
             'mmcv-lite is not enough',
         ),
     ],
+    ids=['xtcocotools', 'torchvision', 'mmcv'],
 )
 def test_broken_package(run_tool, tmp_path, module, source, check, cure):
     path = tmp_path / module
