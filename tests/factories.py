@@ -561,10 +561,13 @@ def _join(rank, function, number, folder):
     function(rank, number, folder)
 
 
-def save_checkpoint(path, best=None):
-    """Write the part of a checkpoint that says which one was best."""
+def save_checkpoint(path, best=None, iteration=None):
+    """Without an iteration, one that nothing can be resumed from."""
     info = dict(best_ckpt=best) if best else {}
-    torch.save(dict(message_hub=dict(runtime_info=info)), path)
+    state = dict(message_hub=dict(runtime_info=info))
+    if iteration is not None:
+        state.update(meta=dict(iter=iteration), optimizer={})
+    torch.save(state, path)
 
 
 def write_log(folder, epochs):

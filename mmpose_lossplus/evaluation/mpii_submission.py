@@ -39,18 +39,19 @@ def load_release(path: Union[str, Path]) -> Release:
             f'{path} does not exist; mpii_human_pose_v1_u12_1.mat is in the '
             'annotations at http://human-pose.mpi-inf.mpg.de.'
         )
+    names = ', '.join(Release._fields)
     try:
         content = loadmat(BytesIO(get(path)), variable_names='RELEASE')
         record = content['RELEASE'][0, 0]
         release = Release(*(record[f].ravel() for f in Release._fields))
         lengths = [len(entries) for entries in release]
         if len(set(lengths)) > 1:
-            raise ValueError(f'{lengths} entries, not one per image')
+            raise ValueError(f'{lengths} entries in {names}')
     # SciPy raises all kinds of errors for what is no MATLAB file.
     except Exception as error:
         raise ValueError(
             f'{path} is not mpii_human_pose_v1_u12_1.mat: reading RELEASE '
-            f'with {", ".join(Release._fields)} failed ({error!r}).'
+            f'with {names} failed ({error!r}).'
         ) from error
     return release
 
