@@ -1,5 +1,5 @@
 PYTHON ?= python3
-# Versions to run with: oldest, default or newest.
+# Versions to run with: default or newest.
 STACK ?= default
 VENV ?= .venv$(patsubst %,-%,$(filter-out default,$(STACK)))
 LOSS ?= hmw

@@ -4,12 +4,12 @@ import copy
 import functools
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
-from itertools import count
+from itertools import count, zip_longest
 from pathlib import Path
-from typing import Dict, List
 
 import cv2
 import numpy as np
@@ -35,6 +35,8 @@ from torch.utils.data import Dataset
 from mmpose_lossplus.experiments.configs import move_data
 from mmpose_lossplus.experiments.tables import load_tables
 from mmpose_lossplus.losses import functional as F
+
+# The repository: its configs, what their names say, its tables and tools.
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared' / 'data'
@@ -75,7 +77,6 @@ NAME = re.compile(
 HEATMAPS = ('AsymmetricMSELoss', 'RegularizedMSELoss', 'FocusedMSELoss')
 LOGITS = ('AnchorLoss', 'HeatmapFocalLoss')
 LOSSES = (*HEATMAPS, 'HeatmapWeightingMSELoss', *LOGITS)
-CODEC = dict(input_size=(48, 64), heatmap_size=(12, 16), sigma=1)
 TABLES = load_tables()
 ROWS = [(table, row) for table in TABLES.values() for row in table.rows]
 
@@ -89,12 +90,28 @@ def load_tool(path):
     return module
 
 
-def call_tool(path, *args):
-    """Run a script of tools/ for a fixture, with all that it prints."""
-    subprocess.check_call([sys.executable, str(ROOT / 'tools' / path), *args])
+def call(*command, check=True, **kwargs):
+    """Run a command; all output is in ``stdout`` of what is returned."""
+    result = subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding='utf-8',
+        **kwargs,
+    )
+    if check:
+        assert result.returncode == 0, result.stdout[-3000:]
+    return result
 
 
-@functools.lru_cache(maxsize=None)
+def call_tool(path, *args, cwd=ROOT, env=None, check=True):
+    """Run a script of tools/ as a user would, with ``env`` besides."""
+    command = (sys.executable, ROOT / 'tools' / path, *args)
+    env = {**os.environ, **(env or {})}
+    return call(*command, cwd=cwd, env=env, check=check)
+
+
+@functools.lru_cache
 def _read(path):
     return Config.fromfile(path)
 
@@ -107,10 +124,110 @@ def read(path):
 def load(path):
     """A config, with the model that a multi-scale test wraps as its model."""
     cfg = read(path)
-    if cfg.model.type == 'MultiScaleTTA':
-        cfg.model = cfg.model.module
+    cfg.model = cfg.model.get('module', cfg.model)
     return cfg
 
+
+# Data sets on disk.
+
+
+def write_noise(file, width, height, seed=0):
+    """Write a picture of noise."""
+    rng = np.random.default_rng(seed)
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    assert cv2.imwrite(str(file), noise)
+
+
+def write_lsp(root, n=6, width=128, height=96):
+    """Write LSP and LSPET with n pictures each below ``root``.
+
+    Every seventh joint of LSP is occluded; of LSPET, left shoulder of the
+    third picture and right ankle of the fourth have no label.
+    """
+    rng = np.random.default_rng(0)
+    occluded = (np.arange(14 * n) % 7 == 0).reshape(n, 14)
+    labelled = np.ones((n, 14))
+    labelled[2:3, 9] = 0
+    labelled[3:4, 0] = 0
+    for folder, name, flag, axes in (
+        ('lsp_dataset_original', 'im{:04d}.jpg', occluded, (2, 1, 0)),
+        ('lspet_dataset', 'im{:05d}.jpg', labelled, (1, 2, 0)),
+    ):
+        folder = Path(root, folder)
+        for i in range(n):
+            file = folder / 'images' / name.format(i + 1)
+            write_noise(file, width, height, seed=i)
+        joints = np.empty((n, 14, 3))
+        high = (width - 10, height - 10)
+        joints[..., :2] = rng.uniform((10, 10), high, (n, 14, 2))
+        joints[..., 2] = flag
+        if flag is labelled:
+            # As in the original: places outside say which side is missing.
+            joints[labelled == 0, :2] = (0.0, -26.1)
+        savemat(folder / 'joints.mat', dict(joints=joints.transpose(axes)))
+
+
+def struct_array(rows):
+    """A 1 x n struct array as SciPy writes it to MATLAB's files."""
+    if not rows:
+        return np.empty((0, 0))
+    array = np.empty((1, len(rows)), dtype=[(key, 'O') for key in rows[0]])
+    for i, row in enumerate(rows):
+        array[0, i] = tuple(row.values())
+    return array
+
+
+def write_mpii_release(root, train=2, test=4):
+    """Write MPII Human Pose below ``root``: the release and its pictures.
+
+    Training and test images take turns. The test images have, in turn: one
+    person; two, both single; two, of whom the second is single; one whose
+    position and scale are missing; nobody.
+
+    Returns:
+        Path: ``root/mpii_human_pose_v1_u12_1.mat``.
+    """
+    root, rng, empty = Path(root), np.random.default_rng(0), np.empty((0, 0))
+
+    def rect(**fields):
+        objpos = dict(x=rng.uniform(50, 78), y=64.0)
+        return dict(scale=0.4, objpos=objpos, **fields)
+
+    points = struct_array(
+        [
+            dict(x=x, y=y, id=float(i), is_visible=1.0)
+            for i, (x, y) in enumerate(rng.uniform(10, 100, (16, 2)))
+        ]
+    )
+    turns = zip_longest([1] * train, [0] * test)
+    is_train = [i for turn in turns for i in turn if i is not None]
+    annolist = []
+    single = np.empty((len(is_train), 1), dtype=object)
+    for i, training in enumerate(is_train):
+        name = f'{i + 1:09d}.jpg'
+        write_noise(root / 'images' / name, 128, 128, seed=i)
+        rects, single[i, 0] = [
+            ([rect()], 1.0),
+            ([rect(), rect()], np.array([[1.0], [2.0]])),
+            ([rect(), rect()], 2.0),
+            ([dict(scale=empty, objpos=empty)], 1.0),
+            ([], empty),
+            ([rect(annopoints=dict(point=points))], 1.0),
+        ][5 if training else is_train[:i].count(0) % 5]
+        row = dict(image=dict(name=name), annorect=struct_array(rects))
+        annolist.append(dict(row, frame_sec=empty, vididx=empty))
+    release = dict(
+        annolist=struct_array(annolist),
+        img_train=np.array([is_train], dtype=np.uint8),
+        single_person=single,
+    )
+    file = root / 'mpii_human_pose_v1_u12_1.mat'
+    savemat(file, dict(RELEASE=release))
+    return file
+
+
+# A training of one convolution, for what happens around a model.
 
 # MMEngine's globals are by the name of the experiment.
 NUMBERS = count()
@@ -191,36 +308,23 @@ class Peak(BaseMetric):
 
 def loader(dataset=Maps, **kwargs):
     """Config of a loader with two samples a batch."""
-    options = dict(
-        batch_size=2,
-        num_workers=0,
-        dataset=dataset(),
-        sampler=dict(type='DefaultSampler', shuffle=True),
-        collate_fn=dict(type='default_collate'),
-    )
+    sampler = dict(type='DefaultSampler', shuffle=True)
+    options = dict(sampler=sampler, collate_fn=dict(type='default_collate'))
+    options.update(batch_size=2, num_workers=0, dataset=dataset())
     return {**options, **kwargs}
 
 
 def tiny_runner(work_dir, loss, max_epochs=3, **kwargs):
-    """A runner that saves each epoch; two iterations make one.
-
-    Args:
-        work_dir (Path): Folder for all that is written.
-        loss (dict | list): Config of the loss.
-        max_epochs (int): Epochs to train. Defaults to 3.
-        **kwargs: Further or other arguments of the runner.
-
-    Returns:
-        Runner: The runner.
-    """
+    """A runner that saves each epoch; two iterations make one."""
+    hooks = dict(
+        logger=dict(type='LoggerHook', interval=1),
+        checkpoint=dict(type='CheckpointHook', interval=1),
+    )
     options = dict(
         train_dataloader=loader(),
         train_cfg=dict(by_epoch=True, max_epochs=max_epochs),
         optim_wrapper=dict(optimizer=dict(type='Adam', lr=0.01)),
-        default_hooks=dict(
-            logger=dict(type='LoggerHook', interval=1),
-            checkpoint=dict(type='CheckpointHook', interval=1),
-        ),
+        default_hooks=hooks,
         randomness=dict(seed=0),
         default_scope='mmpose',
         experiment_name=f'tiny_{next(NUMBERS)}',
@@ -230,218 +334,62 @@ def tiny_runner(work_dir, loss, max_epochs=3, **kwargs):
     return Runner(TinyModel(loss), str(work_dir), **options)
 
 
-def write_noise(file, width: int, height: int, seed: int = 0) -> None:
-    """Write a picture of noise."""
-    rng = np.random.default_rng(seed)
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
-    noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-    assert cv2.imwrite(str(file), noise)
+# A small pose model and people for it.
 
-
-def write_lsp(root, n: int = 6, width: int = 128, height: int = 96) -> None:
-    """Write LSP and LSPET with n pictures each below ``root``.
-
-    Every seventh joint of LSP is occluded; of LSPET, left shoulder of the
-    third picture and right ankle of the fourth have no label.
-    """
-    root = Path(root)
-    rng = np.random.default_rng(0)
-    low, high = (10, 10), (width - 10, height - 10)
-    occluded = (np.arange(14 * n) % 7 == 0).reshape(n, 14)
-    labelled = np.ones((n, 14))
-    labelled[2:3, 9] = 0
-    labelled[3:4, 0] = 0
-    for folder, name, flag, axes in (
-        ('lsp_dataset_original', 'im{:04d}.jpg', occluded, (2, 1, 0)),
-        ('lspet_dataset', 'im{:05d}.jpg', labelled, (1, 2, 0)),
-    ):
-        joints = np.empty((n, 14, 3))
-        joints[..., :2] = rng.uniform(low, high, (n, 14, 2))
-        joints[..., 2] = flag
-        if folder == 'lspet_dataset':
-            # As in the original: places outside say which side is missing.
-            joints[labelled == 0, :2] = (0.0, -26.1)
-        for i in range(n):
-            file = root / folder / 'images' / name.format(i + 1)
-            write_noise(file, width, height, seed=i)
-        savemat(
-            str(root / folder / 'joints.mat'),
-            dict(joints=joints.transpose(axes)),
-        )
-
-
-def struct_array(rows: List[Dict]) -> np.ndarray:
-    """A 1 x n struct array as SciPy writes it to MATLAB's files."""
-    array = np.empty((1, len(rows)), dtype=[(key, 'O') for key in rows[0]])
-    for i, row in enumerate(rows):
-        array[0, i] = tuple(row.values())
-    return array
-
-
-def _rect(rng, width: int, height: int, points: bool) -> dict:
-    rect = dict(
-        scale=0.4,
-        objpos=dict(x=rng.uniform(50, width - 50), y=height / 2),
-    )
-    if points:
-        rect['annopoints'] = dict(
-            point=struct_array(
-                [
-                    dict(x=x, y=y, id=float(i), is_visible=1.0)
-                    for i, (x, y) in enumerate(
-                        rng.uniform(10, min(width, height) - 10, (16, 2))
-                    )
-                ]
-            )
-        )
-    return rect
-
-
-def write_mpii_release(
-    root, train: int = 2, test: int = 4, width: int = 128, height: int = 128
-) -> Path:
-    """Write MPII Human Pose below ``root``: the release and its pictures.
-
-    Training and test images take turns. The test images have, in turn: one
-    person; two, both single; two, of whom the second is single; one whose
-    position and scale are missing; nobody.
-
-    Returns:
-        Path: ``root/mpii_human_pose_v1_u12_1.mat``.
-    """
-    root = Path(root)
-    rng = np.random.default_rng(0)
-    empty = np.empty((0, 0))
-    is_train = [1, 0] * min(train, test)
-    is_train += [1] * (train - len(is_train) // 2)
-    is_train += [0] * (test - is_train.count(0))
-    annolist, single = [], []
-    for i, training in enumerate(is_train):
-        name = f'{i + 1:09d}.jpg'
-        write_noise(root / 'images' / name, width, height, seed=i)
-        rects = [_rect(rng, width, height, points=bool(training))]
-        chosen = 1.0
-        if not training:
-            kind = is_train[:i].count(0) % 5
-            if kind in (1, 2):
-                rects.append(_rect(rng, width, height, points=False))
-                chosen = np.array([[1.0], [2.0]]) if kind == 1 else 2.0
-            elif kind == 3:
-                rects = [dict(scale=empty, objpos=empty)]
-            elif kind == 4:
-                rects, chosen = [], empty
-        annolist.append(
-            dict(
-                image=dict(name=name),
-                annorect=struct_array(rects) if rects else empty,
-                frame_sec=empty,
-                vididx=empty,
-            )
-        )
-        single.append(chosen)
-    cells = np.empty((len(single), 1), dtype=object)
-    cells[:, 0] = single
-    file = root / 'mpii_human_pose_v1_u12_1.mat'
-    savemat(
-        str(file),
-        dict(
-            RELEASE=dict(
-                annolist=struct_array(annolist),
-                img_train=np.array([is_train], dtype=np.uint8),
-                version='12',
-                single_person=cells,
-            )
-        ),
-    )
-    return file
-
-
-def run_in_processes(function, number, folder):
-    """Run ``function(rank, number, folder)`` in processes with gloo.
-
-    Args:
-        function (Callable): Of a module, so that processes can import it.
-        number (int): How many processes.
-        folder (str): An empty folder.
-    """
-    args = (function, number, folder)
-    torch.multiprocessing.spawn(_join, args, nprocs=number)
-
-
-def _join(rank, function, number, folder):
-    torch.distributed.init_process_group(
-        'gloo',
-        init_method=f'file://{folder}/meeting_point',
-        rank=rank,
-        world_size=number,
-    )
-    function(rank, number, folder)
+CODEC = dict(input_size=(48, 64), heatmap_size=(12, 16), sigma=1)
+NAMES = ('nose', 'tail', 'left_ear', 'right_ear')
 
 
 def pose_model(loss):
     """A small ResNet and the papers' head, for four keypoints."""
     torch.manual_seed(0)
-    final_layer = dict(kernel_size=1)
-    if loss in LOGITS:
-        final_layer['type'] = 'SigmoidConv2d'
-    return MODELS.build(
-        dict(
-            type='TopdownPoseEstimator',
-            backbone=dict(
-                type='ResNet',
-                depth=18,
-                stem_channels=16,
-                base_channels=16,
-                num_stages=3,
-                strides=(1, 2, 2),
-                dilations=(1, 1, 1),
-                out_indices=(2,),
-            ),
-            head=dict(
-                type='DepthwiseDeconvAttentionHead',
-                in_channels=64,
-                out_channels=4,
-                deconv_out_channels=(16, 16),
-                deconv_kernel_sizes=(4, 4),
-                deconv_attentions=(
-                    None,
-                    dict(type='ChannelSpatialAttention', ratio=4),
-                ),
-                final_layer=final_layer,
-                loss=dict(type=loss),
-                decoder=dict(type='MSRAHeatmap', **CODEC),
-            ),
-        )
+    backbone = dict(
+        type='ResNet', depth=18, stem_channels=16, base_channels=16
     )
+    backbone.update(num_stages=3, out_indices=(2,))
+    backbone.update(strides=(1, 2, 2), dilations=(1, 1, 1))
+    attention = dict(type='ChannelSpatialAttention', ratio=4)
+    head = dict(
+        type='DepthwiseDeconvAttentionHead',
+        in_channels=64,
+        out_channels=4,
+        deconv_out_channels=(16, 16),
+        deconv_kernel_sizes=(4, 4),
+        deconv_attentions=(None, attention),
+        final_layer=dict(kernel_size=1),
+        loss=dict(type=loss),
+        decoder=dict(type='MSRAHeatmap', **CODEC),
+    )
+    if loss in LOGITS:
+        head['final_layer']['type'] = 'SigmoidConv2d'
+    model = dict(type='TopdownPoseEstimator', backbone=backbone, head=head)
+    return MODELS.build(model)
+
+
+def _person(rng, index, **meta):
+    """A data sample; in every second, the last keypoint has no label."""
+    encoded = MSRAHeatmap(**CODEC).encode(
+        rng.uniform((4, 4), (44, 60), (1, 4, 2)).astype(np.float32),
+        np.array([[1, 1, 1, index % 2]], dtype=np.float32),
+    )
+    sample = PoseDataSample(metainfo=meta)
+    heatmaps = torch.from_numpy(encoded['heatmaps'])
+    sample.gt_fields = PixelData(heatmaps=heatmaps)
+    weights = torch.from_numpy(encoded['keypoint_weights'])
+    sample.gt_instance_labels = InstanceData(keypoint_weights=weights)
+    return sample
 
 
 def batch(indices):
     """Pictures of noise, each with a person somewhere."""
-    codec = MSRAHeatmap(**CODEC)
-    inputs, samples = [], []
-    for i in indices:
-        rng = np.random.default_rng(i)
-        inputs.append(torch.from_numpy(rng.normal(size=(3, 64, 48))))
-        encoded = codec.encode(
-            rng.uniform((4, 4), (44, 60), (1, 4, 2)).astype(np.float32),
-            np.array([[1, 1, 1, i % 2]], dtype=np.float32),
-        )
-        sample = PoseDataSample()
-        sample.gt_fields = PixelData(
-            heatmaps=torch.from_numpy(encoded['heatmaps'])
-        )
-        sample.gt_instance_labels = InstanceData(
-            keypoint_weights=torch.from_numpy(encoded['keypoint_weights'])
-        )
-        samples.append(sample)
+    rngs = [np.random.default_rng(i) for i in indices]
+    inputs = [torch.from_numpy(rng.normal(size=(3, 64, 48))) for rng in rngs]
+    samples = [_person(rng, i) for rng, i in zip(rngs, indices)]
     return dict(inputs=torch.stack(inputs).float(), data_samples=samples)
 
 
-NAMES = ('nose', 'tail', 'left_ear', 'right_ear')
-
-
 class People(Dataset):
-    """Noise with four keypoints each, the last without label in every second.
+    """Noise with four keypoints each.
 
     The pictures are shifted by numbers from two generators, as augmentation
     would.
@@ -460,20 +408,10 @@ class People(Dataset):
 
     def __getitem__(self, index):
         rng = np.random.default_rng(index)
-        encoded = MSRAHeatmap(**CODEC).encode(
-            rng.uniform((4, 4), (44, 60), (1, 4, 2)).astype(np.float32),
-            np.array([[1, 1, 1, index % 2]], dtype=np.float32),
-        )
+        person = _person(rng, index, img_path=f'a/{index}.jpg')
         image = torch.from_numpy(rng.integers(0, 200, (3, 64, 48)))
         shift = np.random.randint(20) + torch.randint(20, ()).item()
-        sample = PoseDataSample(metainfo=dict(img_path=f'a/{index}.jpg'))
-        sample.gt_fields = PixelData(
-            heatmaps=torch.from_numpy(encoded['heatmaps'])
-        )
-        sample.gt_instance_labels = InstanceData(
-            keypoint_weights=torch.from_numpy(encoded['keypoint_weights'])
-        )
-        return dict(inputs=(image + shift).byte(), data_samples=sample)
+        return dict(inputs=(image + shift).byte(), data_samples=person)
 
 
 def people_model(loss):
@@ -487,19 +425,15 @@ def people_model(loss):
     return model
 
 
+# What metrics are given, and what they say.
+
+
 def sample(output, target, weights=None, pred=None, truth=None, size=1.0):
     """One person with the target in the data.
 
-    Args:
-        output (array): Predicted heatmaps, (K, H, W).
-        target (array): Target heatmaps, (K, H, W).
-        weights (array): Weights and visibility, (K,). Defaults to ones.
-        pred (array): Predicted points, (K, 2). Defaults to the label.
-        truth (array): Labels, (K, 2). Defaults to the point (1, 0).
-        size (float): Longer side of the box. Defaults to 1.0.
-
-    Returns:
-        dict: The data sample.
+    Heatmaps are (K, H, W), weights (which are visibility, too) (K,) and ones
+    if not given, predicted points (K, 2) and the labels if not given, labels
+    (K, 2) and (1, 0) if not given; ``size`` is the box's longer side.
     """
     output, target = (torch.as_tensor(x).float() for x in (output, target))
     weights = np.ones(len(target)) if weights is None else np.array(weights)
@@ -533,8 +467,39 @@ def evaluate(metric, samples, **meta):
     return {name.split('/', 1)[1]: value for name, value in table.items()}
 
 
+def pipeline(size, *steps, use_udp=False):
+    """Config of a pipeline for testing, with further steps at its end."""
+    affine = dict(type='TopdownAffine', input_size=size, use_udp=use_udp)
+    load = [dict(type='LoadImage'), dict(type='GetBBoxCenterScale')]
+    return [*load, affine, *steps, dict(type='PackPoseInputs')]
+
+
+def coco_samples(root, codec, target=True, udp=None, **kwargs):
+    """Data samples of a pipeline that validates, with random predictions."""
+    udp = codec['type'] == 'UDPHeatmap' if udp is None else udp
+    steps = [dict(type='GenerateTarget', encoder=codec)] if target else []
+    dataset = CocoDataset(
+        ann_file=f'{root}/annotations/person_keypoints_val2017.json',
+        data_prefix=dict(img=f'{root}/val2017/'),
+        test_mode=True,
+        **kwargs,
+    )
+    dataset.pipeline = Compose(pipeline((48, 64), *steps, use_udp=udp))
+    generator = torch.Generator().manual_seed(0)
+    samples = [item['data_samples'].to_dict() for item in dataset]
+    for person in samples:
+        maps = torch.rand(17, 16, 12, generator=generator)
+        person['pred_fields'] = dict(heatmaps=maps)
+        points = person['gt_instances']['keypoints'] + 1
+        person['pred_instances'] = dict(keypoints=points)
+    return samples
+
+
+# Trainings: of a config, in several processes, and what they leave.
+
+
 def train_and_test(path, root, work_dir, **changes):
-    """Train with the config, validate, save and test; a batch of two each.
+    """Metrics after a training of one batch, validated, saved and tested.
 
     Args:
         path (Path): The config. One that can only be tested is tested with
@@ -542,98 +507,80 @@ def train_and_test(path, root, work_dir, **changes):
         root (Path): Data in the layout of the config's data.
         work_dir (Path): Folder for all that is written.
         **changes: Further overrides, as of ``--cfg-options``.
-
-    Returns:
-        dict: The metrics.
     """
     cfg = Config.fromfile(path)
-    options = dict(
-        data_root=str(root),
-        work_dir=str(work_dir),
-        experiment_name=f'{path.stem}_{work_dir.name}',
-        **{
-            'train_cfg.max_epochs': 1,
-            'train_cfg.val_interval': 1,
-            'default_hooks.checkpoint.interval': 1,
-            'env_cfg.mp_cfg.mp_start_method': 'fork',
-            'env_cfg.dist_cfg.backend': 'gloo',
-        },
+    options = {
+        'data_root': str(root),
+        'work_dir': str(work_dir),
+        'experiment_name': f'{path.stem}_{work_dir.name}',
+        'train_cfg.max_epochs': 1,
+        'train_cfg.val_interval': 1,
+        'default_hooks.checkpoint.interval': 1,
+        'env_cfg.mp_cfg.mp_start_method': 'fork',
+        'env_cfg.dist_cfg.backend': 'gloo',
         **changes,
-    )
+    }
     options = move_data(cfg, options)
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        options[f'{loader}.batch_size'] = 2
-        options[f'{loader}.num_workers'] = 0
-        options[f'{loader}.persistent_workers'] = False
-        options[f'{loader}.dataset.indices'] = 2
-    evaluator = cfg.test_evaluator
-    if evaluator.type == 'CocoSubmission':
+    for part in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        options[f'{part}.batch_size'] = 2
+        options[f'{part}.num_workers'] = 0
+        options[f'{part}.persistent_workers'] = False
+        options[f'{part}.dataset.indices'] = 2
+    if cfg.test_evaluator.type == 'CocoSubmission':
         options['test_evaluator.out_dir'] = str(work_dir)
-    if evaluator.type == 'MpiiSubmission':
+    if cfg.test_evaluator.type == 'MpiiSubmission':
         # It wants every person of the set.
         del options['test_dataloader.dataset.indices']
         options['test_evaluator.outfile'] = str(work_dir / 'pred.mat')
     cfg.merge_from_dict(options)
-    only_tests = cfg.model.type == 'MultiScaleTTA'
     cfg.model.get('module', cfg.model).backbone.init_cfg = None
-    if only_tests:
-        for key in ('train', 'val'):
-            for part in ('dataloader', 'cfg', 'evaluator'):
-                cfg.pop(f'{key}_{part}', None)
-        cfg.optim_wrapper = cfg.param_scheduler = cfg.auto_scale_lr = None
-    runner = Runner.from_cfg(cfg)
-    if not only_tests:
+    if cfg.model.type != 'MultiScaleTTA':
+        runner = Runner.from_cfg(cfg)
         runner.train()
         assert runner.iter == 1
-    return runner.test()
+        return runner.test()
+    for key in ('train', 'val'):
+        for part in ('dataloader', 'cfg', 'evaluator'):
+            cfg.pop(f'{key}_{part}', None)
+    cfg.optim_wrapper = cfg.param_scheduler = cfg.auto_scale_lr = None
+    return Runner.from_cfg(cfg).test()
 
 
-def save_checkpoint(path, best=None):
+def run_in_processes(function, number, folder):
+    """Run ``function(rank, number, folder)`` in processes with gloo.
+
+    The function is one of a module, which processes can import, and the
+    folder empty.
+    """
+    args = (function, number, folder)
+    torch.multiprocessing.spawn(_join, args, nprocs=number)
+
+
+def _join(rank, function, number, folder):
+    method = f'file://{folder}/meeting_point'
+    torch.distributed.init_process_group(
+        'gloo', method, rank=rank, world_size=number
+    )
+    function(rank, number, folder)
+
+
+def save_checkpoint(path, best=None, iteration=None):
+    """Without an iteration, one that nothing can be resumed from."""
     info = dict(best_ckpt=best) if best else {}
-    torch.save(dict(message_hub=dict(runtime_info=info)), path)
+    state = dict(message_hub=dict(runtime_info=info))
+    if iteration is not None:
+        state.update(meta=dict(iter=iteration), optimizer={})
+    torch.save(state, path)
 
 
 def write_log(folder, epochs):
+    """Write the scalars of a training that was cut off after some epochs."""
     scalars = folder / '20240101_000000' / 'vis_data' / 'scalars.json'
     scalars.parent.mkdir(parents=True, exist_ok=True)
-    lines = [
-        json.dumps(dict(loss=0.1, epoch=epoch, step=epoch))
-        for epoch in range(1, epochs + 1)
-    ]
-    # The line of a validation, and one that was cut off.
-    lines += [json.dumps(dict(step=epochs, AP=0.5)), '{"loss": 0.1, "ep']
-    scalars.write_text('\n'.join(lines))
-
-
-def coco_samples(root, codec, target=True, udp=None, **kwargs):
-    """Data samples of a pipeline that validates, with random predictions."""
-    if udp is None:
-        udp = codec['type'] == 'UDPHeatmap'
-    pipeline = [
-        dict(type='LoadImage'),
-        dict(type='GetBBoxCenterScale'),
-        dict(type='TopdownAffine', input_size=(48, 64), use_udp=udp),
-        dict(type='GenerateTarget', encoder=codec),
-        dict(type='PackPoseInputs'),
-    ]
-    if not target:
-        del pipeline[3]
-    dataset = CocoDataset(
-        ann_file=str(root / 'annotations/person_keypoints_val2017.json'),
-        data_prefix=dict(img=str(root / 'val2017') + '/'),
-        test_mode=True,
-        **kwargs,
-    )
-    dataset.pipeline = Compose(pipeline)
-    generator = torch.Generator().manual_seed(0)
-    samples = [item['data_samples'].to_dict() for item in dataset]
-    for person in samples:
-        maps = torch.rand(17, 16, 12, generator=generator)
-        person['pred_fields'] = dict(heatmaps=maps)
-        person['pred_instances'] = dict(
-            keypoints=person['gt_instances']['keypoints'] + 1
-        )
-    return samples
+    lines = [dict(loss=0.1, epoch=n + 1, step=n + 1) for n in range(epochs)]
+    lines.append(dict(step=epochs, AP=0.5))  # of a validation
+    text = '\n'.join([*map(json.dumps, lines), '{"loss": 0.1, "ep'])
+    scalars.write_text(text, encoding='utf-8')
 
 
 # What fake tools/train.py and tools/test.py begin with.
@@ -673,3 +620,51 @@ def randomize_norms(module):
             m.running_var.uniform_(0.5, 2)
     module.double().eval()
     return module
+
+
+# Every loss, with its defaults first, and in variants.
+LOSS_VARIANTS = {
+    'AsymmetricMSELoss': [dict(form=form) for form in F.AMSE_FORMS]
+    + [dict(reference=0.1), dict(reference=lambda s, g: 0.5 * g)],
+    'RegularizedMSELoss': [dict()],
+    'FocusedMSELoss': [dict(), dict(gamma=2, delta=0.01)],
+    'HeatmapWeightingMSELoss': [
+        *(dict(weight_fn=name) for name in F.WEIGHT_FNS),
+        dict(weight_fn=None),
+        dict(weight_fn=torch.sqrt),
+    ],
+    'AnchorLoss': [dict(), dict(gamma=0.5), dict(background_threshold=0.1)],
+    'HeatmapFocalLoss': [dict(), dict(gamma=0.5)],
+}
+ALL_LOSSES = [
+    pytest.param(dict(type=name, **options), id=f'{name}-{i}')
+    for name, variants in LOSS_VARIANTS.items()
+    for i, options in enumerate(variants)
+]
+DEFAULT_LOSSES = [
+    pytest.param(dict(type=name), id=name) for name in LOSS_VARIANTS
+]
+
+
+def gradient(loss, output, *args):
+    """A loss and its gradient by the output."""
+    output = output.detach().clone().requires_grad_()
+    value = loss(output, *args)
+    value.backward()
+    return value.detach(), output.grad
+
+
+def random_maps(seed, shape=(2, 3, 8, 6)):
+    """An output, a target of Gaussians and weights of the keypoints."""
+    rng = torch.Generator().manual_seed(seed)
+    batch, keypoints, height, width = shape
+    y, x = torch.arange(height)[:, None], torch.arange(width)
+    centre = torch.rand(2, batch, keypoints, 1, 1, generator=rng)
+    target = torch.exp(
+        -((x - centre[0] * (width - 1)).round() ** 2)
+        - (y - centre[1] * (height - 1)).round() ** 2
+    )
+    target[target < 0.01] = 0
+    output = torch.randn(shape, generator=rng)
+    weights = (torch.rand(shape[:2], generator=rng) > 0.3).float()
+    return output, target, weights

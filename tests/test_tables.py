@@ -2,8 +2,6 @@
 
 import math
 import re
-import subprocess
-import sys
 
 import mmengine
 import pytest
@@ -13,7 +11,7 @@ from mmpose.registry import MODELS
 
 from mmpose_lossplus.experiments import tables
 
-from .factories import CONFIGS, ROOT, ROWS, TABLES, load, read
+from .factories import CONFIGS, ROOT, ROWS, TABLES, call_tool, load, read
 
 # Columns that are counted, not measured by a test.
 SIZES = ('Params (M)', 'GFLOPs')
@@ -45,57 +43,41 @@ ROWS_IN_PAPERS = {
 }
 
 
-def test_count(capsys):
-    """Rows in the papers, covered, linked to MMPose, and left out."""
+def test_count():
+    """Rows in the papers, and those left out: other papers' methods."""
     count = {
         table.id: len({row.stands_for or row.id for row in table.rows})
         for table in TABLES.values()
     }
     assert count == ROWS_IN_PAPERS
-    left_out = [row for _, row in ROWS if row.left_out]
-    linked = [
-        row for _, row in ROWS if (row.config or '').startswith('mmpose::')
-    ]
-    with capsys.disabled():
-        print(
-            f'\n{sum(count.values())} rows in the papers, {len(ROWS)} here: '
-            f'{len(ROWS) - len(left_out)} with a config, of which '
-            f'{len(linked)} link MMPose; {len(left_out)} left out.'
-        )
-    # Other methods that the Anchor Loss paper cites, in MPII's and LSP's
-    # tables; all of them say why.
-    assert {row.left_out for row in left_out} == {
+    left_out = [row.left_out for _, row in ROWS if row.left_out]
+    assert len(left_out) == 15 + 8  # on MPII and on LSP
+    assert set(left_out) == {
         'Another method, which neither MMPose nor this project has.'
     }
-    assert len(left_out) == 15 + 8
 
 
 def test_same_rows_as_the_reference(shared_data):
     """The numbers here are those of the papers' transcription."""
-    text = (shared_data.parent / 'papers.md').read_text()
+    text = (shared_data.parent / 'papers.md').read_text(encoding='utf-8')
     for table in TABLES.values():
         block = re.search(
             rf'\*\*{table.id}\*\*.*?\n\n?(\|.*?)\n\n', text, re.DOTALL
         )[1]
-        lines = [line.strip('|') for line in block.splitlines()]
-        header, _, *rows = (line.split('|') for line in lines)
+        lines = (line.strip('|').split('|') for line in block.splitlines())
+        header, _, *rows = ([cell.strip() for cell in x] for x in lines)
         assert len(rows) == ROWS_IN_PAPERS[table.id], table.id
-        header = [cell.strip() for cell in header]
         ids = list(dict.fromkeys(r.stands_for or r.id for r in table.rows))
         # The first of those that stand for one row has its numbers.
         ours = {r.stands_for or r.id: r for r in reversed(table.rows)}
         for key, cells in zip(ids, rows):
-            row = ours[key]
+            reported = ours[key].reported
             for metric, cell in zip(header, cells):
-                number = cell.strip().strip('*').rstrip('M')
-                if metric == 'params':
-                    metric = 'Params (M)'
-                if metric in row.reported and re.fullmatch(r'[\d.]+', number):
-                    assert str(row.reported[metric]) == number, (
-                        table.id,
-                        row.id,
-                        metric,
-                    )
+                metric = metric.replace('params', 'Params (M)')
+                number = cell.strip('*').rstrip('M')
+                if metric in reported and re.fullmatch(r'[\d.]+', number):
+                    place = (table.id, key, metric)
+                    assert str(reported[metric]) == number, place
 
 
 @each_row
@@ -105,18 +87,13 @@ def test_row_is_complete(table, row):
     assert bool(row.config) != bool(row.left_out)
     for config in filter(None, (row.config, row.test)):
         read(tables.config_file(config))
-    for metric in table.metrics:
-        assert (
-            metric in tables.RESULT_KEYS
-            or metric in SIZES
-            or metric == 'Score'  # of fmse/fig3, which is not PCKh
-        )
+    # That of fmse/fig3 is not PCKh, so no test gives it.
+    assert set(table.metrics) <= {*tables.RESULT_KEYS, *SIZES, 'Score'}
     # Only real numbers and the words that the metafiles define.
-    for value in row.reported.values():
-        if not re.fullmatch(r'[\d.]+', str(value)):
-            assert str(value).endswith('over MSE') or (
-                value == tables.NOT_PUBLISHED
-            )
+    for value in map(str, row.reported.values()):
+        number = re.fullmatch(r'[\d.]+', value)
+        words = value.endswith('over MSE') or value == tables.NOT_PUBLISHED
+        assert number or words
 
 
 def test_result():
@@ -167,12 +144,9 @@ def test_row_tests_what_it_trains(table, row):
         without_scope(load(tables.config_file(name)).to_dict())
         for name in (row.config, row.test)
     )
-    for key in ('model', 'train_dataloader', 'optim_wrapper'):
-        assert train[key] == test[key]
-    assert any(
-        train[key] != test[key]
-        for key in ('test_dataloader', 'test_evaluator')
-    )
+    same = {key for key in train if train[key] == test.get(key)}
+    assert {'model', 'train_dataloader', 'optim_wrapper'} <= same
+    assert not {'test_dataloader', 'test_evaluator'} <= same
 
 
 def test_every_config_is_in_a_table():
@@ -196,42 +170,33 @@ def test_models_are_the_configs():
         for model in meta['Models']:
             assert model['In Collection'] == collection['Name']
             file = ROOT / model['Config']
-            assert file.is_file()
             assert file.stem == model['Name']
             cfg = load(file)
-            head = cfg.model.head
-            loss = head.loss if 'type' in head.loss else head.loss[-1]
+            loss = cfg.model.head.loss
             data = cfg.train_dataloader.dataset.type
             assert model['Metadata'] == {
                 'Architecture': [cfg.model.backbone.type],
-                'Loss': loss.type,
+                'Loss': (loss if 'type' in loss else loss[-1]).type,
                 'Training Data': data.replace('Dataset', '').upper(),
             }
 
 
 def test_readmes_are_rendered():
-    result = subprocess.run(
-        [sys.executable, ROOT / 'tools/misc/render_tables.py', '--check'],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout
+    call_tool('misc/render_tables.py', '--check')
 
 
 @each_table
 def test_readme_has_the_table_in_the_paper_s_order(table):
-    text = (ROOT / table.folder / 'README.md').read_text()
-    places = re.findall(r'^<!-- (\S+) -->$', text, re.MULTILINE)
-    places = [place for place in places if place != 'end']
+    text = (ROOT / table.folder / 'README.md').read_text(encoding='utf-8')
+    places = re.findall(r'^<!-- (\S+/\S+) -->$', text, re.MULTILINE)
     assert places == [t for t in TABLES if TABLES[t].folder == table.folder]
 
 
-def count(name):
+def count_size(name):
     """Millions of parameters and GFLOPs as MMEngine counts them."""
     cfg = load(tables.config_file(name))
     cfg.model.backbone.init_cfg = None
-    model = MODELS.build(cfg.model)
-    model.eval()
+    model = MODELS.build(cfg.model).eval()
     model.forward = model._forward
     width, height = cfg.codec.input_size
     analyzer = FlopAnalyzer(model, (torch.zeros(1, 3, height, width),))
@@ -260,14 +225,10 @@ def agrees(counted, published):
 def test_size(config):
     """As published, or what it is instead stands in the table."""
     _, row = SIZED[config]
-    counted = dict(zip(SIZES, count(config)[:2]))
-    for key, value in counted.items():
+    for key, value in zip(SIZES, count_size(config)):
         published = row.reported[key]
-        assert agrees(value, published) or f'{value:.2f}' in row.note, (
-            key,
-            value,
-            published,
-        )
+        place = (key, value, published)
+        assert agrees(value, published) or f'{value:.2f}' in row.note, place
 
 
 def test_same_size_same_note():
@@ -292,15 +253,13 @@ def test_same_size_same_note():
 def test_counted_as_the_hrnet_papers_do(config):
     """The notes' reason holds: other units, and deconvs at their output."""
     _, row = SIZED[config]
-    _, gflops, model = count(config)
+    _, gflops, model = count_size(config)
     # MMEngine counts a transposed convolution at its input, a quarter.
-    deconvs = [
-        m for m in model.modules() if type(m).__name__ == 'ConvTranspose2d'
-    ]
     cells = 8 * 6
-    for deconv in deconvs:
-        gflops += 3 * cells * deconv.weight.numel() / 1e9
-        cells *= 4
+    for module in model.modules():
+        if type(module).__name__ == 'ConvTranspose2d':
+            gflops += 3 * cells * module.weight.numel() / 1e9
+            cells *= 4
     counted = gflops * 1e9 / 1024**3
     assert agrees(counted, row.reported['GFLOPs'])
     assert f'{counted:.2f}' in row.note

@@ -54,7 +54,8 @@ class LspDataset(BaseCocoStyleDataset):
     http://sam.johnson.io/research/lsp.html and
     http://sam.johnson.io/research/lspet.html.
 
-    One person with 14 joints per picture; left and right are the person's.
+    One person with 14 joints per picture, from right ankle to head top as in
+    ``METAINFO``; left and right are the person's.
     ``tools/dataset_converters/lsp_to_coco.py`` makes the annotation files
     (and documents what it does to the joints)::
 
@@ -64,23 +65,6 @@ class LspDataset(BaseCocoStyleDataset):
         └── annotations
             ├── lsp_train.json
             └── lsp_test.json
-
-    LSP keypoints::
-
-        0: 'right_ankle',
-        1: 'right_knee',
-        2: 'right_hip',
-        3: 'left_hip',
-        4: 'left_knee',
-        5: 'left_ankle',
-        6: 'right_wrist',
-        7: 'right_elbow',
-        8: 'right_shoulder',
-        9: 'left_shoulder',
-        10: 'left_elbow',
-        11: 'left_wrist',
-        12: 'neck',
-        13: 'head_top'
 
     ``sigmas`` is empty, as in MMPose's ``h36m.py``: nobody has published the
     deviations that OKS needs for these joints, so evaluate with

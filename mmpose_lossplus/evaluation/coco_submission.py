@@ -1,15 +1,16 @@
-import json
-import os
-import os.path as osp
 import re
 import zipfile
+from pathlib import Path
 from typing import Dict, Sequence
 
+import mmengine
 import numpy as np
 from mmengine.fileio import exists
 from mmengine.logging import print_log
 from mmpose.evaluation.metrics import CocoMetric
 from mmpose.registry import METRICS
+
+from ..experiments.files import replace
 
 _WHERE = (
     'the image list of test-dev2017, image_info_test-dev2017.json, is in '
@@ -41,10 +42,9 @@ class CocoSubmission(CocoMetric):
 
     Raises:
         FileNotFoundError: If ``ann_file`` does not exist.
-        ValueError: If ``ann_file`` has no images, ``name`` does not fit or
-            ``kwargs`` ask for an evaluation; while testing, if a prediction
-            is for an image that ``ann_file`` lacks, has not 17 keypoints or
-            is not finite.
+        ValueError: If ``ann_file`` has no images or ``name`` does not fit;
+            while testing, if a prediction is for an image that ``ann_file``
+            lacks, has not 17 keypoints or is not finite.
     """
 
     def __init__(
@@ -55,11 +55,6 @@ class CocoSubmission(CocoMetric):
         testset: str = 'test-dev2017',
         **kwargs,
     ) -> None:
-        for key in ('format_only', 'outfile_prefix'):
-            if key in kwargs:
-                raise ValueError(
-                    f'CocoSubmission sets {key} itself, got {kwargs[key]!r}.'
-                )
         if not re.fullmatch(r'[A-Za-z0-9.-]+', name):
             raise ValueError(
                 'name must consist of letters, digits, dots and hyphens, got '
@@ -67,16 +62,16 @@ class CocoSubmission(CocoMetric):
             )
         if not exists(ann_file):
             raise FileNotFoundError(f'{ann_file} does not exist: {_WHERE}.')
-        stem = f'person_keypoints_{testset}_{name}_results'
         super().__init__(
             ann_file=ann_file,
             format_only=True,
-            outfile_prefix=osp.join(out_dir, stem),
+            outfile_prefix=f'{out_dir}/person_keypoints_{testset}_{name}'
+            '_results',
             **kwargs,
         )
         if not self.coco.imgs:
             raise ValueError(f'{ann_file} lists no images: {_WHERE}.')
-        os.makedirs(out_dir, exist_ok=True)
+        mmengine.mkdir_or_exist(out_dir)
 
     def process(
         self, data_batch: Sequence[dict], data_samples: Sequence[dict]
@@ -89,41 +84,24 @@ class CocoSubmission(CocoMetric):
                     f'not in {self.ann_file}.'
                 )
             keypoints = np.asarray(sample['pred_instances']['keypoints'])
-            if (
-                keypoints.shape[1:] != (17, 2)
-                or not np.isfinite(keypoints).all()
-            ):
+            bad = (~np.isfinite(keypoints)).sum()
+            if keypoints.shape[1:] != (17, 2) or bad:
                 raise ValueError(
                     f'Predictions for image {sample["img_id"]} must be 17 '
                     'finite pairs of coordinates per person, got an array of '
-                    f'shape {keypoints.shape} with '
-                    f'{(~np.isfinite(keypoints)).sum()} non-finite numbers.'
+                    f'shape {keypoints.shape} with {bad} non-finite numbers.'
                 )
         super().process(data_batch, data_samples)
 
     def compute_metrics(self, results: list) -> Dict[str, int]:
-        """Write the zip file.
-
-        Args:
-            results (list): Collected predictions.
-
-        Returns:
-            dict[str, int]: Numbers of 'people' in the file and of 'images'
-            with at least one; an image may well have none.
-        """
+        """Write the zip file, and count 'people' and their 'images'."""
         super().compute_metrics(results)
         return self.written
 
     def results2json(
         self, keypoints: Dict[int, list], outfile_prefix: str
     ) -> None:
-        """Write what the server reads, instead of CocoMetric's JSON file.
-
-        Args:
-            keypoints (dict[int, list[dict]]): People by image, as scored and
-                sifted by :class:`mmpose.evaluation.CocoMetric`.
-            outfile_prefix (str): Path without '.zip'.
-        """
+        """Write what the server reads, instead of CocoMetric's JSON file."""
         people = []
         for person in (p for image in keypoints.values() for p in image):
             points = np.asarray(person['keypoints'], dtype=float).round(2)
@@ -137,16 +115,18 @@ class CocoSubmission(CocoMetric):
                     score=round(float(person['score']), 6),
                 )
             )
-        partial = f'{outfile_prefix}.zip.partial'
-        with zipfile.ZipFile(partial, 'w', zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(
-                f'{osp.basename(outfile_prefix)}.json', json.dumps(people)
-            )
-        os.replace(partial, f'{outfile_prefix}.zip')
+        file = Path(f'{outfile_prefix}.zip')
+
+        def write(path: Path) -> None:
+            with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+                text = mmengine.dump(people, file_format='json')
+                archive.writestr(f'{file.stem}.json', text)
+
+        replace(file, write)
         images = len({person['image_id'] for person in people})
         self.written = dict(people=len(people), images=images)
         print_log(
-            f'{outfile_prefix}.zip has {len(people)} people in {images} of '
-            f'the {len(self.coco.imgs)} images of {self.ann_file}.',
+            f'{file} has {len(people)} people in {images} of the '
+            f'{len(self.coco.imgs)} images of {self.ann_file}.',
             'current',
         )

@@ -7,13 +7,13 @@ from mmpose.evaluation.metrics import PCKAccuracy
 from mmpose.registry import METRICS
 
 _COLUMNS = {
-    'Head': (12, 13),
-    'Shoulder': (8, 9),
-    'Elbow': (7, 10),
-    'Wrist': (6, 11),
-    'Hip': (2, 3),
-    'Knee': (1, 4),
-    'Ankle': (0, 5),
+    'Head PCK': (12, 13),
+    'Shoulder PCK': (8, 9),
+    'Elbow PCK': (7, 10),
+    'Wrist PCK': (6, 11),
+    'Hip PCK': (2, 3),
+    'Knee PCK': (1, 4),
+    'Ankle PCK': (0, 5),
 }
 _TORSO = (9, 2)  # left shoulder, right hip
 
@@ -73,17 +73,7 @@ class LspPCKAccuracy(PCKAccuracy):
         )
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
-        """Compute the columns of the table.
-
-        Args:
-            results (list[dict]): ``pred_coords`` and ``gt_coords`` of shape
-                (1, 14, 2) in pixels, ``mask`` of shape (1, 14).
-
-        Returns:
-            dict[str, float]: In percent and as MpiiPCKAccuracy names them,
-            'Head PCK', 'Shoulder PCK', 'Elbow PCK', 'Wrist PCK', 'Hip PCK',
-            'Knee PCK', 'Ankle PCK' and their mean, 'PCK'.
-        """
+        """Compute the columns, named as MpiiPCKAccuracy does, and 'PCK'."""
         pred, gt, mask = (
             np.concatenate([result[key] for result in results])
             for key in ('pred_coords', 'gt_coords', 'mask')
@@ -106,10 +96,7 @@ class LspPCKAccuracy(PCKAccuracy):
         found, _, _ = keypoint_pck_accuracy(
             pred, gt, mask, self.thr, np.stack([torso, torso], axis=-1)
         )
-        found = np.where(found < 0, np.nan, 100 * found)
-        table = {}
-        for name, pair in _COLUMNS.items():
-            labelled = [found[i] for i in pair if not np.isnan(found[i])]
-            table[f'{name} PCK'] = np.mean(labelled) if labelled else np.nan
-        table['PCK'] = np.nanmean(list(table.values()))
-        return {name: float(value) for name, value in table.items()}
+        pairs = np.ma.masked_less(100 * found, 0)[list(_COLUMNS.values())]
+        columns = pairs.mean(axis=1)
+        table = dict(zip(_COLUMNS, columns.filled(np.nan).tolist()))
+        return dict(table, PCK=float(columns.mean()))

@@ -1,14 +1,16 @@
-import json
-import os
+from io import BytesIO
+from pathlib import Path
 from typing import Dict, NamedTuple, Optional, Sequence, Union
 
+import mmengine
 import numpy as np
 from mmengine.evaluator import BaseMetric
+from mmengine.fileio import exists, get
 from mmengine.logging import print_log
 from mmpose.registry import METRICS
 from scipy.io import loadmat, savemat
 
-_EMPTY = np.empty((0, 0))
+from ..experiments.files import replace
 
 
 class Release(NamedTuple):
@@ -25,70 +27,49 @@ class Release(NamedTuple):
     single_person: np.ndarray
 
 
-def load_release(path: Union[str, os.PathLike]) -> Release:
-    """Load the annotations of MPII Human Pose.
-
-    Args:
-        path (str | PathLike): ``mpii_human_pose_v1_u12_1.mat``.
-
-    Returns:
-        Release: The fields in use.
+def load_release(path: Union[str, Path]) -> Release:
+    """Load the annotations of MPII, ``mpii_human_pose_v1_u12_1.mat``.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is something else.
     """
-    path = os.fspath(path)
-    if not os.path.isfile(path):
+    if not exists(path):
         raise FileNotFoundError(
             f'{path} does not exist; mpii_human_pose_v1_u12_1.mat is in the '
             'annotations at http://human-pose.mpi-inf.mpg.de.'
         )
+    names = ', '.join(Release._fields)
     try:
-        record = loadmat(path, variable_names='RELEASE')['RELEASE'][0, 0]
+        content = loadmat(BytesIO(get(path)), variable_names='RELEASE')
+        record = content['RELEASE'][0, 0]
         release = Release(*(record[f].ravel() for f in Release._fields))
+        lengths = [len(entries) for entries in release]
+        if len(set(lengths)) > 1:
+            raise ValueError(f'{lengths} entries in {names}')
     # SciPy raises all kinds of errors for what is no MATLAB file.
     except Exception as error:
         raise ValueError(
             f'{path} is not mpii_human_pose_v1_u12_1.mat: reading RELEASE '
-            f'with {", ".join(Release._fields)} failed ({error!r}).'
+            f'with {names} failed ({error!r}).'
         ) from error
-    lengths = [len(field) for field in release]
-    if len(set(lengths)) > 1:
-        raise ValueError(
-            f'{path} has {lengths} entries in {", ".join(Release._fields)}, '
-            'which should be one per image.'
-        )
     return release
 
 
 def _add_points(
     rects: np.ndarray, points: Dict[int, np.ndarray]
 ) -> np.ndarray:
-    """Set ``annopoints`` of some rectangles, keeping all else.
-
-    Args:
-        rects (np.ndarray): ``annorect`` of an image, a struct array.
-        points (dict[int, np.ndarray]): By position in ``rects``, 1-based
-            pixels of shape (16, 2).
-
-    Returns:
-        np.ndarray: ``annorect`` with ``annopoints``.
-    """
+    """Set ``annopoints`` of some ``annorect``, keeping all else."""
     names = list(dict.fromkeys([*rects.dtype.names, 'annopoints']))
     new = np.empty(rects.shape, dtype=[(name, 'O') for name in names])
-    for index, (old, rect) in enumerate(zip(rects.flat, new.flat)):
-        for name in names:
-            rect[name] = old[name] if name in rects.dtype.names else _EMPTY
-        if index in points:
-            point = np.empty(
-                (1, 16), dtype=[(k, 'O') for k in ('x', 'y', 'id')]
-            )
-            point[0] = [
-                (x, y, float(i))
-                for i, (x, y) in enumerate(points[index].tolist())
-            ]
-            rect['annopoints'] = dict(point=point)
+    for old, rect in zip(rects.flat, new.flat):
+        rect['annopoints'] = np.empty((0, 0))
+        for name in rects.dtype.names:
+            rect[name] = old[name]
+    for index, xy in points.items():
+        point = np.empty((1, 16), dtype=[(k, 'O') for k in ('x', 'y', 'id')])
+        point['x'], point['y'], point['id'] = *xy.T, np.arange(16.0)
+        new['annopoints'].flat[index] = dict(point=point)
     return new
 
 
@@ -137,14 +118,12 @@ class MpiiSubmission(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         for file in (release_file, ann_file):
-            if not os.path.isfile(file):
+            if not exists(file):
                 raise FileNotFoundError(f'{file} does not exist.')
-        with open(ann_file) as file:
-            people = json.load(file)
         try:
             self.rects = [
                 (person['image_index'], person['rect_index'])
-                for person in people
+                for person in mmengine.load(ann_file)
             ]
         except (KeyError, TypeError):
             raise ValueError(
@@ -168,27 +147,17 @@ class MpiiSubmission(BaseMetric):
                 (1, 16, 2), 0-based pixels.
         """
         for sample in data_samples:
-            keypoints = np.asarray(sample['pred_instances']['keypoints'])
-            if (
-                keypoints.shape != (1, 16, 2)
-                or not np.isfinite(keypoints).all()
-            ):
+            xy = np.asarray(sample['pred_instances']['keypoints'])
+            if xy.shape != (1, 16, 2) or not np.isfinite(xy).all():
                 raise ValueError(
                     f'The prediction for entry {sample["id"]} of '
                     f'{self.ann_file} must be 16 finite points, got shape '
-                    f'{keypoints.shape}: {keypoints.tolist()}.'
+                    f'{xy.shape}: {xy.tolist()}.'
                 )
-            self.results.append((int(sample['id']), keypoints[0]))
+            self.results.append((int(sample['id']), xy[0]))
 
     def compute_metrics(self, results: list) -> Dict[str, int]:
-        """Write the file.
-
-        Args:
-            results (list[tuple]): Position in ``ann_file`` and keypoints.
-
-        Returns:
-            dict[str, int]: Number of 'people' in the file.
-        """
+        """Write the file, and count its 'people'."""
         # Ranks may have predicted some twice to get batches of one size.
         predictions = dict(results)
         expected = set(range(len(self.rects)))
@@ -200,9 +169,9 @@ class MpiiSubmission(BaseMetric):
                 'were.'
             )
         points = {}
-        for index, keypoints in predictions.items():
+        for index, xy in predictions.items():
             image, rect = self.rects[index]
-            points.setdefault(image, {})[rect] = keypoints + 1.0
+            points.setdefault(image, {})[rect] = xy + 1.0
 
         release = load_release(self.release_file)
         annolist, test = release.annolist, release.img_train == 0
@@ -220,15 +189,12 @@ class MpiiSubmission(BaseMetric):
             annolist[image]['annorect'] = _add_points(
                 annolist[image]['annorect'], rects
             )
-        folder = os.path.dirname(os.path.abspath(self.outfile))
-        os.makedirs(folder, exist_ok=True)
-        partial = f'{self.outfile}.partial'
-        with open(partial, 'wb') as file:
-            savemat(file, dict(pred=annolist[test][None]), do_compression=True)
-        os.replace(partial, self.outfile)
+        outfile, content = Path(self.outfile), dict(pred=annolist[test][None])
+        outfile.parent.mkdir(parents=True, exist_ok=True)
+        replace(outfile, lambda p: savemat(p, content, do_compression=True))
         print_log(
-            f'{self.outfile} has {len(predictions)} people in {len(points)} '
-            f'of {test.sum()} test images.',
+            f'{outfile} has {len(predictions)} people in {len(points)} of '
+            f'{test.sum()} test images.',
             'current',
         )
         return dict(people=len(predictions))

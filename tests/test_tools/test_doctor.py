@@ -5,7 +5,6 @@ import pytest
 
 def test_healthy_environment(run_tool):
     output = run_tool('misc/doctor.py').stdout
-    assert 'checks passed' in output
     assert 'FAILED' not in output
     assert 'mmpose_lossplus' in output
 
@@ -15,7 +14,7 @@ def test_healthy_environment(run_tool):
     [
         (
             'xtcocotools/_mask.py',
-            "raise ValueError('numpy.dtype size changed, expected 96 got 88')",
+            "raise ValueError('numpy.dtype size changed')",
             'xtcocotools against numpy',
             'numpy<2',
         ),
@@ -26,29 +25,21 @@ def test_healthy_environment(run_tool):
             'torchvision that matches',
         ),
         (
-            'pkg_resources/__init__.py',
-            "raise ModuleNotFoundError('pkg_resources')",
-            'setuptools with pkg_resources',
-            'setuptools<81',
-        ),
-        (
             'mmcv/__init__.py',
             "__version__ = '2.1.0'",
             'mmcv ops',
             'mmcv-lite is not enough',
         ),
     ],
+    ids=['xtcocotools', 'torchvision', 'mmcv'],
 )
 def test_broken_package(run_tool, tmp_path, module, source, check, cure):
     path = tmp_path / module
     path.parent.mkdir(parents=True)
     (path.parent / '__init__.py').write_text('')
-    path.write_text(source + '\n')
-    result = run_tool(
-        'misc/doctor.py', env={'PYTHONPATH': str(tmp_path)}, check=False
-    )
+    path.write_text(source)
+    env = dict(PYTHONPATH=str(tmp_path))
+    result = run_tool('misc/doctor.py', env=env, check=False)
     assert result.returncode == 1
-    lines = result.stdout.splitlines()
-    start = lines.index(f'FAILED  {check}')
-    assert lines[start + 2].strip().startswith('cure: ')
-    assert cure in lines[start + 2]
+    _, lines = result.stdout.split(f'FAILED  {check}\n')
+    assert cure in lines.splitlines()[1]

@@ -12,7 +12,7 @@ import argparse
 import copy
 import os
 import sys
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
@@ -137,7 +137,7 @@ def load_onnxruntime(model: onnx.ModelProto, threads: int) -> Callable:
     return lambda image: session.run(None, dict(image=image))
 
 
-@lru_cache(maxsize=None)
+@cache
 def openvino_core() -> Any:
     """The only one of this process.
 

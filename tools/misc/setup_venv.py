@@ -1,9 +1,8 @@
 """Make the virtual environment of ``make demo`` and ``make test``.
 
-There is one for each stack: the default versions, the oldest and the newest
-that work together. Does nothing when the environment is there and its
-requirements are unchanged. Uses the standard library only: it runs before
-anything is installed.
+There is one for each stack of versions that work together. Does nothing when
+the environment is there and its requirements are unchanged. Uses the standard
+library only: it runs before anything is installed.
 """
 
 import argparse
@@ -14,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +31,6 @@ class Stack(NamedTuple):
 
 
 STACKS = dict(
-    oldest=Stack(((3, 8), (3, 8)), 0.7, 5),
     default=Stack(((3, 9), (3, 11)), 2.5, 10),
     # mmcv asks for C++17.
     newest=Stack(((3, 12), (3, 12)), 2.9, 12, '-std=c++20'),
@@ -42,60 +39,48 @@ STACKS = dict(
 
 def check_machine(venv: Path, stack: str) -> None:
     """Stop with one sentence if the environment cannot be made here."""
-    pythons, disk_gb = STACKS[stack].pythons, STACKS[stack].disk_gb
-    if not pythons[0] <= sys.version_info[:2] <= pythons[1]:
-        names = dict.fromkeys('.'.join(map(str, v)) for v in pythons)
+    (_, first), (_, last) = STACKS[stack].pythons
+    if not (3, first) <= sys.version_info[:2] <= (3, last):
         sys.exit(
-            f'The {stack} stack needs Python {" to ".join(names)}, but '
+            f'The {stack} stack needs Python 3.{first} to 3.{last}, but '
             f'{sys.executable} is {sys.version.split()[0]}: name another one, '
-            f'as in "make PYTHON=python{[*names][-1]} STACK={stack} test".'
-        )
-    if importlib.util.find_spec('ensurepip') is None:
-        sys.exit(
-            f'{sys.executable} cannot make virtual environments: install '
-            'its venv package (python3-venv on Debian and Ubuntu).'
-        )
-    compiler = os.environ.get('CXX', 'c++')
-    if shutil.which(compiler) is None:
-        sys.exit(
-            f'mmcv has to be compiled, but there is no C++ compiler '
-            f'"{compiler}": install one (g++ on Debian and Ubuntu).'
+            f'as in "make PYTHON=python3.{last} STACK={stack} test".'
         )
     header = Path(sysconfig.get_paths()['include'], 'Python.h')
-    if not header.exists():
+    needed = {
+        'ensurepip (python3-venv)': importlib.util.find_spec('ensurepip'),
+        'a C++ compiler (g++)': shutil.which(os.environ.get('CXX', 'c++')),
+        f'{header} (python3-dev)': header.exists(),
+    }
+    missing = [name for name, found in needed.items() if not found]
+    if missing:
         sys.exit(
-            f'mmcv has to be compiled, but {header} is missing: install '
-            "Python's headers (python3-dev on Debian and Ubuntu)."
+            f'To compile mmcv in a virtual environment of {sys.executable}, '
+            f'{" and ".join(missing)} must be there: install the package in '
+            'brackets (as Debian and Ubuntu call it).'
         )
     folder = next(p for p in (venv, *venv.parents) if p.exists())
-    free = shutil.disk_usage(folder).free / 2**30
+    free, disk_gb = shutil.disk_usage(folder).free / 2**30, STACKS[stack][2]
     if free < disk_gb:
         sys.exit(
-            f'{disk_gb} GB of free disk are needed for {venv}, but '
-            f'{folder} has {free:.1f} GB: free some or set VENV= to another '
-            'disk.'
+            f'{disk_gb} GB of free disk are needed for {venv}, but {folder} '
+            f'has {free:.1f} GB: free some or set VENV= to another disk.'
         )
 
 
-def run(title: str, command: list, env: dict = None) -> None:
-    """Run a command under a title, with the time it takes."""
-    print(title, flush=True)
-    start, done = time.time(), threading.Event()
-
-    def report() -> None:
-        while not done.wait(30):
-            print(f'      ... {time.time() - start:.0f} s', flush=True)
-
-    threading.Thread(target=report, daemon=True).start()
-    try:
-        code = subprocess.call(command, env={**os.environ, **(env or {})})
-    finally:
-        done.set()
-    if code:
-        sys.exit(
-            f'{" ".join(map(str, command))} failed with exit code {code}.'
-        )
-    print(f'      done in {time.time() - start:.0f} s', flush=True)
+def call(command: list, **env: str) -> None:
+    """Run a command and say how long it takes."""
+    start = time.time()
+    process = subprocess.Popen(command, env={**os.environ, **env})
+    while process.poll() is None:
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            print(f'      ... {time.time() - start:.0f} s')
+    if process.returncode:
+        text = ' '.join(map(str, command))
+        sys.exit(f'{text} failed with exit code {process.returncode}.')
+    print(f'      done in {time.time() - start:.0f} s')
 
 
 def requirements(stack: str) -> dict:
@@ -105,6 +90,14 @@ def requirements(stack: str) -> dict:
     return {file.stem: file for file in (*default, *own)}
 
 
+def requirements_hash(stack: str) -> str:
+    """Return what changes whenever the environment must be made again."""
+    files = [*requirements(stack).values(), ROOT / 'setup.py', Path(__file__)]
+    content = b''.join(file.read_bytes() for file in files)
+    version = str(sys.version_info[:2]).encode()
+    return hashlib.sha256(version + str(ROOT).encode() + content).hexdigest()
+
+
 def torch_cache(python: Path) -> list:
     """Return pip's option for a cache that is for the installed torch alone.
 
@@ -112,12 +105,8 @@ def torch_cache(python: Path) -> list:
     """
     version = [python, '-c', 'import torch; print(torch.__version__)']
     version = subprocess.check_output(version, text=True).strip()
-    cache = subprocess.run(
-        [python, '-m', 'pip', 'cache', 'dir'],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    command = [python, '-m', 'pip', 'cache', 'dir']
+    cache = subprocess.run(command, capture_output=True, text=True)
     if cache.returncode:  # pip is told to keep none
         return []
     return ['--cache-dir', Path(cache.stdout.strip(), f'torch-{version}')]
@@ -127,58 +116,43 @@ def compiler_with(flag: str, venv: Path) -> Path:
     """Write a compiler that gets the flag last, where it overrides others."""
     script = venv / 'bin' / 'mmcv-c++'
     wrapped = shutil.which(os.environ.get('CXX', 'c++'))
-    script.write_text(f'#!/bin/sh\nexec "{wrapped}" "$@" {flag}\n')
+    script.write_text(f'#!/bin/sh\nexec "{wrapped}" "$@" {flag}\n', 'utf-8')
     script.chmod(0o755)
     return script
 
 
 def install(venv: Path, stack: str) -> None:
-    files = requirements(stack)
+    """Install the stack and this project into an environment."""
+    files, (_, download_gb, _, cxx_flag) = requirements(stack), STACKS[stack]
     python = venv / 'bin' / 'python'
     pip = [python, '-m', 'pip', 'install', '-q', '--no-build-isolation']
     pip += ['--disable-pip-version-check']
-    mmcv = ['-r', files['mminstall'], '-c', files['runtime']]
-    # With a visible GPU mmcv would need the matching CUDA compiler.
     # Many a Python was compiled with -g, which takes mmcv twice as long.
     flags = os.environ.get('CFLAGS', '') + ' -g0'
-    mmcv_env = dict(MMCV_WITH_OPS='1', CFLAGS=flags)
-    if STACKS[stack].cxx_flag:
-        mmcv_env['CXX'] = str(compiler_with(STACKS[stack].cxx_flag, venv))
+    env = dict(MMCV_WITH_OPS='1', CFLAGS=flags)
+    if cxx_flag:
+        env['CXX'] = str(compiler_with(cxx_flag, venv))
+    # With a visible GPU mmcv would need the matching CUDA compiler.
     if os.environ.get('FORCE_CUDA') != '1':
-        mmcv_env.update(FORCE_CUDA='0', CUDA_VISIBLE_DEVICES='')
+        env.update(FORCE_CUDA='0', CUDA_VISIBLE_DEVICES='')
 
-    run(
-        '[1/4] torch and build tools '
-        f'({STACKS[stack].download_gb} GB to download)',
-        [*pip, '-r', files['build']],
-    )
+    print(f'[1/4] torch and build tools ({download_gb} GB to download)')
+    call([*pip, '-r', files['build']])
+    print('[2/4] mmengine and mmcv (compiles for about ten minutes the first')
+    print("      time, for this torch has no wheel; it stays in pip's cache)")
+    mmcv = ['-r', files['mminstall'], '-c', files['runtime']]
     mmcv += torch_cache(python)
-    run(
-        '[2/4] mmengine and mmcv (mmcv has no wheel for this torch: the first '
-        'time it\n      compiles for about ten minutes; pip keeps the wheel '
-        'in its cache)',
-        [*pip, *mmcv],
-        mmcv_env,
-    )
+    call([*pip, *mmcv], **env)
     # One that was there already may be for the torch of before.
-    if subprocess.call(
-        [python, '-c', 'import mmcv.ops'], stderr=subprocess.DEVNULL
-    ):
-        run(
-            '      mmcv was compiled for another torch: installing it again',
-            [*pip, '--force-reinstall', '--no-deps', *mmcv],
-            mmcv_env,
-        )
+    test = [python, '-c', 'import mmcv.ops']
+    if subprocess.call(test, stderr=subprocess.DEVNULL):
+        print('      mmcv was compiled for another torch: installing it again')
+        call([*pip, '--force-reinstall', '--no-deps', *mmcv], **env)
+    print('[3/4] mmdet, mmpose and tools')
     rest = [('-r', files[name]) for name in ('runtime', 'demo', 'tests')]
-    run('[3/4] mmdet, mmpose and tools', [*pip, *sum(rest, ())])
-    run('[4/4] mmpose_lossplus', [*pip, '--no-deps', '-e', ROOT])
-
-
-def fingerprint(stack: str) -> str:
-    files = [*requirements(stack).values(), ROOT / 'setup.py', Path(__file__)]
-    content = b''.join(file.read_bytes() for file in files)
-    version = str(sys.version_info[:2]).encode()
-    return hashlib.sha256(version + str(ROOT).encode() + content).hexdigest()
+    call([*pip, *sum(rest, ())])
+    print('[4/4] mmpose_lossplus')
+    call([*pip, '--no-deps', '-e', ROOT])
 
 
 def main() -> None:
@@ -188,20 +162,20 @@ def main() -> None:
     args = parser.parse_args()
     venv = args.venv.absolute()
     stamp = venv / 'mmpose_lossplus.stamp'
-    if stamp.exists() and stamp.read_text() == fingerprint(args.stack):
+    wanted = requirements_hash(args.stack)
+    if stamp.exists() and stamp.read_text('utf-8') == wanted:
         return
     check_machine(venv, args.stack)
-    print(f'Setting up {venv} with {sys.executable}', flush=True)
+    sys.stdout.reconfigure(line_buffering=True)  # in a pipe, too
+    print(f'Setting up {venv} with {sys.executable}')
     start = time.time()
     config = venv / 'pyvenv.cfg'
     version = f'version = {sys.version.split()[0]}'
-    if not config.exists() or version not in config.read_text():
-        subprocess.check_call(
-            [sys.executable, '-m', 'venv', '--clear', str(venv)]
-        )
+    if not config.exists() or version not in config.read_text('utf-8'):
+        subprocess.check_call([sys.executable, '-m', 'venv', '--clear', venv])
     install(venv, args.stack)
-    stamp.write_text(fingerprint(args.stack))
-    print(f'Set up in {(time.time() - start) / 60:.1f} minutes', flush=True)
+    stamp.write_text(wanted, 'utf-8')
+    print(f'Set up in {(time.time() - start) / 60:.1f} minutes')
 
 
 if __name__ == '__main__':
