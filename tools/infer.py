@@ -148,10 +148,7 @@ class PoseInferencer(StrictWeights, Pose2DInferencer):
         return cv2.warpAffine(heatmap, matrix, person.ori_shape[::-1])
 
     def draw(
-        self,
-        image: np.ndarray,
-        sample: PoseDataSample,
-        args: argparse.Namespace,
+        self, image: np.ndarray, sample: PoseDataSample, **options
     ) -> np.ndarray:
         """Draw people into a BGR picture, and below it their heatmaps."""
         size = max(image.shape[:2])
@@ -163,8 +160,7 @@ class PoseInferencer(StrictWeights, Pose2DInferencer):
             sample,
             draw_gt=False,
             draw_heatmap='pred_fields' in sample,
-            draw_bbox=args.draw_bbox,
-            kpt_thr=args.kpt_thr,
+            **options,
         )
         drawn = mmcv.rgb2bgr(drawn)
         if 'pred_fields' in sample:
@@ -296,11 +292,12 @@ def parse_args() -> argparse.Namespace:
     add('input', type=Path, help='a picture, a folder of them, or a video')
     text = 'a top-down model of MMPose or of this project'
     add('--pose', nargs=2, metavar=model, required=True, help=text)
+    boxes = parser.add_mutually_exclusive_group()
     text = 'a detector of MMDetection with a class "person"'
-    add('--det', nargs=2, metavar=model, help=text)
-    text = 'box of a person in pixels, once or more, in place of --det'
+    boxes.add_argument('--det', nargs=2, metavar=model, help=text)
+    text = 'box of a person in pixels, once or more'
     box = dict(nargs=4, type=float, metavar=('X', 'Y', 'W', 'H'))
-    add('--bbox', action='append', **box, help=text)
+    boxes.add_argument('--bbox', action='append', **box, help=text)
     folder = Path('work_dirs', 'infer')
     text = f'folder of the results (default: {folder})'
     add('--out', type=Path, default=folder, help=text)
@@ -323,8 +320,6 @@ def parse_args() -> argparse.Namespace:
         text = f'{text} (default: 0.3)'
         add(f'--{name}-thr', type=float, default=0.3, metavar='X', help=text)
     args = parser.parse_args()
-    if args.det and args.bbox:
-        parser.error('--bbox takes the place of --det: give one of them.')
     for box in args.bbox or ():
         if not (np.isfinite(box).all() and min(box[2:]) > 0):
             parser.error(f'--bbox needs a width and a height, got {box}.')
@@ -354,12 +349,7 @@ def load_inferencer(kind: type, config: str, checkpoint: str, device: str):
         return kind(read_config(config, {}), checkpoint, device)
 
 
-def find_boxes(
-    args: argparse.Namespace,
-    detector: Optional[PersonDetector],
-    source: Source,
-    size: Tuple[int, int],
-) -> np.ndarray:
+def find_boxes(args, detector, source: Source, size: tuple) -> np.ndarray:
     """Boxes of people, (N, 5): x1, y1, x2, y2, score."""
     if detector:
         return detector.find(source, args.bbox_thr, args.nms_thr)
@@ -412,6 +402,7 @@ def main() -> None:
     if color_type(pose.pipeline) not in ('color', 'grayscale'):
         flag = 'color_ignore_orientation'  # that EXIF data may have
 
+    options = dict(draw_bbox=args.draw_bbox, kpt_thr=args.kpt_thr)
     people, done, skipped, stop = [], 0, [], ''
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
@@ -425,7 +416,7 @@ def main() -> None:
                 size = image.shape[:2]
                 boxes = find_boxes(args, detector, source, size)
                 sample = pose.predict(source, size, boxes, shown)
-                drawn = pose.draw(image, sample, args)
+                drawn = pose.draw(image, sample, **options)
             except BAD_PICTURE as error:
                 which = f' {names["image_id"]}' if film else ''
                 reason = weights.summary(error)

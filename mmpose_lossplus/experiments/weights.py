@@ -63,12 +63,7 @@ def load_weights(model: nn.Module, checkpoint: dict) -> None:
 
 @contextmanager
 def exit_on_misfit(checkpoint: str, config: str) -> Iterator[None]:
-    """End the script in one sentence if a checkpoint cannot be used.
-
-    Args:
-        checkpoint (str): Path or URL of the checkpoint that is used inside.
-        config (str): Path of its model's config.
-    """
+    """End the script in one sentence if a checkpoint cannot be used."""
     try:
         yield
     except Misfit as error:
@@ -88,8 +83,7 @@ def load_from_file(model: nn.Module, checkpoint: str, config: str) -> None:
     Args:
         model (nn.Module): The model.
         checkpoint (str): Whatever MMEngine loads: a path, a URL, ...
-        config (str): Path of the model's config, for the sentence that tells
-            why not.
+        config (str): Path of its config, for the sentence that says why not.
     """
     with exit_on_misfit(checkpoint, config):
         loaded = CheckpointLoader.load_checkpoint(

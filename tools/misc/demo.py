@@ -12,7 +12,6 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import List
 
 import mmcv
 import mmengine
@@ -43,10 +42,7 @@ def run_step(title: str, script: str, *args) -> float:
     """Run a script of tools/, show what matters of what it prints.
 
     MMEngine's log opens with some hundred lines of environment and config;
-    they are in the log file of the work folder.
-
-    Returns:
-        float: The seconds it took.
+    they are in the log file of the work folder. Returns the seconds it took.
     """
     Console().rule(f'[bold]{title}', align='left')
     start = time.time()
@@ -78,28 +74,8 @@ def last_checkpoint(folder: Path) -> Path:
     return Path(path.read_text(encoding='utf-8'))
 
 
-def train_detector(data: Path, folder: Path, options: List[str]) -> None:
-    """Train the person detector; its boxes of the held-out people too."""
-    config = ROOT / DETECTOR
-    common = ('--work-dir', folder, *options)
-    run_step('Training (detector)', 'train.py', config, *common)
-    run_step(
-        'Person boxes',
-        'dataset_converters/detect_persons.py',
-        *(config, last_checkpoint(folder), '--img-root', data / 'val2017'),
-        *('--ann', data / 'annotations/person_keypoints_val2017.json'),
-        # As many as COCO's keypoint AP looks at.
-        *('--max-per-img', 20, '--out', folder / 'boxes.json'),
-    )
-
-
 def draw_sheet(dump: Path, out: Path) -> None:
-    """Draw held-out people twice each: as labelled, and as predicted.
-
-    Args:
-        dump (Path): What ``tools/test.py --dump`` wrote.
-        out (Path): Picture to write.
-    """
+    """Draw held-out people of a dump, as labelled and as predicted."""
     people = [p for p in mmengine.load(dump) if p['raw_ann_info']]
     chosen = np.linspace(0, len(people) - 1, min(PEOPLE, len(people)))
     visualizer = PoseLocalVisualizer(radius=4, line_width=2)
@@ -108,7 +84,9 @@ def draw_sheet(dump: Path, out: Path) -> None:
     )
     visualizer.set_dataset_meta(parse_pose_metainfo(dict(from_file=str(coco))))
     rows = -(-len(chosen) // COLUMNS)
-    figure = plt.figure(figsize=(4 * COLUMNS, 3.2 * rows), layout='constrained')
+    figure = plt.figure(
+        figsize=(4 * COLUMNS, 3.2 * rows), layout='constrained'
+    )
     cells = figure.subfigures(rows, COLUMNS, squeeze=False)
     for cell, index in zip(cells.flat, chosen.round().astype(int)):
         person = people[index]
@@ -124,10 +102,11 @@ def draw_sheet(dump: Path, out: Path) -> None:
         x, y, w, h = label['bbox']
         size = np.array([0.75, 1]) * max(w / 0.75, h) * 1.2
         corner = (x + w / 2, y + h / 2) - size / 2
-        image = mmcv.imread(person['img_path'], channel_order='rgb')
+        path = ROOT / person['img_path']
+        image = mmcv.imread(path, channel_order='rgb')
         crop = mmcv.imcrop(image, np.r_[corner, corner + size], pad_fill=255)
         crop = mmcv.imresize(crop, (240, 320))
-        cell.suptitle(f'{Path(person["img_path"]).stem}, OKS {oks:.2f}')
+        cell.suptitle(f'{path.stem}, OKS {oks:.2f}')
         drawn = {'label': labelled, 'prediction': predicted}
         for axes, (title, points) in zip(cell.subplots(1, 2), drawn.items()):
             keypoints = (points[..., :2] - corner) * 320 / size[1]
@@ -172,7 +151,17 @@ def main() -> None:
     checkpoint = last_checkpoint(work_dir)
     box_files = {'annotated': None, 'simulated': args.data / BOX_FILE}
     if args.full:
-        train_detector(args.data, detector, options)
+        detect = ('--work-dir', detector, *options)
+        run_step('Training (detector)', 'train.py', ROOT / DETECTOR, *detect)
+        found, val = last_checkpoint(detector), 'val2017'
+        annotations = args.data / f'annotations/person_keypoints_{val}.json'
+        run_step(
+            'Person boxes',
+            'dataset_converters/detect_persons.py',
+            *(ROOT / DETECTOR, found, '--img-root', args.data / val),
+            *('--ann', annotations, '--out', detector / 'boxes.json'),
+            *('--max-per-img', 20),  # as many as COCO's keypoint AP looks at
+        )
         box_files['detected'] = detector / 'boxes.json'
     table = Table(title=f'Held-out frames, loss: {args.loss}')
     for column in ('person boxes', 'AP', 'AP .5', 'AP .75', 'AR'):
@@ -196,8 +185,7 @@ def main() -> None:
         run_step(
             'Clip',
             *('infer.py', clip, '--pose', config, checkpoint, '--overwrite'),
-            *('--det', ROOT / DETECTOR, last_checkpoint(detector)),
-            *('--out', work_dir / 'clip'),
+            *('--det', ROOT / DETECTOR, found, '--out', work_dir / 'clip'),
         )
         files['clip'] = work_dir / 'clip' / clip.name
     files['contact sheet'] = work_dir / 'held_out.png'
