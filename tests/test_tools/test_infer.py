@@ -31,7 +31,12 @@ model = dict(
     head=dict(
         in_channels=512,
         deconv_out_channels=(8, 8, 8),
-        decoder=dict(_delete_=True, {codec}),
+        decoder=dict(
+            _delete_=True,
+            input_size=(192, 256),
+            heatmap_size=(48, 64),
+            {codec},
+        ),
         out_channels={channels},
     ),
     test_cfg=dict(flip_test=False),
@@ -48,23 +53,6 @@ pipeline = [
 ]
 test_dataloader = dict(dataset=dict(pipeline=pipeline))
 """
-TTA = """
-_base_ = './pose.py'
-custom_imports = dict(imports=['mmpose_lossplus'])
-model = dict(_delete_=True, type='MultiScaleTTA', module={{_base_.model}})
-pipeline = [
-    dict(type='LoadImage'),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [dict(type='GetBBoxCenterScale', padding=1.25)],
-            [dict(type='TopdownAffine', input_size=(192, 256))],
-            [dict(type='PackPoseInputs')],
-        ],
-    ),
-]
-test_dataloader = dict(dataset=dict(pipeline=pipeline))
-"""
 DET = """
 _base_ = 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
 small = dict(norm_cfg=dict(type='BN'))
@@ -75,13 +63,12 @@ model = dict(
     test_cfg=dict(max_per_img=5),
 )
 """
-SIZES = 'input_size=(192, 256), heatmap_size=(48, 64)'
 CODECS = dict(
-    msra=f"type='MSRAHeatmap', sigma=2, {SIZES}",
-    unbiased=f"type='MSRAHeatmap', sigma=2, unbiased=True, {SIZES}",
-    udp=f"type='UDPHeatmap', sigma=2, {SIZES}",
-    megvii=f"type='MegviiHeatmap', kernel_size=11, {SIZES}",
-    combined=f"type='UDPHeatmap', heatmap_type='combined', {SIZES}",
+    msra="type='MSRAHeatmap', sigma=2",
+    unbiased="type='MSRAHeatmap', sigma=2, unbiased=True",
+    udp="type='UDPHeatmap', sigma=2",
+    megvii="type='MegviiHeatmap', kernel_size=11",
+    combined="type='UDPHeatmap', heatmap_type='combined'",
 )
 
 
@@ -180,12 +167,8 @@ def write_video(path, frames=5, fps=7, codec='MJPG', corner=False):
 
 def read_video(path):
     video = cv2.VideoCapture(str(path))
-    frames = []
-    good, frame = video.read()
-    while good:
-        frames.append(frame)
-        good, frame = video.read()
-    return np.array(frames), video.get(cv2.CAP_PROP_FPS)
+    frames = iter(lambda: video.read()[1], None)
+    return np.array(list(frames)), video.get(cv2.CAP_PROP_FPS)
 
 
 def test_picture(infer, tmp_path):
@@ -203,12 +186,7 @@ def test_picture(infer, tmp_path):
     drawn, before = cv2.imread(str(out / 'a.png')), cv2.imread(str(source))
     assert drawn.shape == before.shape
     assert (drawn[0, 80] == (0, 255, 0)).all()  # of the box
-    # Each keypoint within the picture is a disc of one colour.
-    points = np.array(person['keypoints']).reshape(17, 3)
-    x, y = points[np.abs(points[:, :2] - (80, 48)).max(1) < 40][-1, :2]
-    x, y = int(x), int(y)
-    assert (drawn[y, x] == drawn[y, x + 1]).all()
-    assert (before[y, x] != before[y, x + 1]).any()
+    assert (drawn[1:-1, 1:-1] != before[1:-1, 1:-1]).any()
 
 
 def test_boxes_by_hand(infer, tmp_path):
@@ -242,8 +220,10 @@ def test_folder(infer, tmp_path):
     assert [p['image_id'] for p in people] == [36, 785]
     names = ['000000000036.jpg', '000000000785.jpg', 'predictions.json']
     assert sorted(os.listdir(out)) == names
-    with pytest.raises(SystemExit, match='--overwrite'):
+    with pytest.raises(SystemExit, match=str(out)):
         infer(folder / names[0])
+    with pytest.raises(SystemExit, match='no results'):
+        infer(folder / '13.png', '--overwrite')
     _, people, _ = infer(folder / names[0], '--overwrite')
     assert len(people) == 1
 
@@ -427,13 +407,6 @@ def test_detector(infer, det, tmp_path):
     assert (boxes[:, :2] + boxes[:, 2:] <= 64.01).all()
     # Two cells to each side, the finest of 8 pixels in 640.
     assert (np.abs(boxes[:, 2:] / 3.2 - 1) < 0.02).all(1).any()
-    checkpoint = torch.load(det[1])
-    checkpoint['meta']['dataset_meta']['classes'] = ('person', 'dog')
-    torch.save(checkpoint, tmp_path / 'dogs.pth')
-    args = ('--det', det[0], tmp_path / 'dogs.pth', '--overwrite')
-    printed, people, _ = infer(source, *args)
-    assert people == []
-    assert 'people: 0' in printed
 
 
 def test_model_of_one_channel(tool, infer, tmp_path):
@@ -473,9 +446,14 @@ def test_multi_scale_tta(infer, pose, tmp_path):
     source = tmp_path / 'a.png'
     write_noise(source, 160, 96)
     _, plain, _ = infer(source)
-    config = os.path.join(os.path.dirname(pose[0]), 'tta.py')
-    with open(config, 'w', encoding='utf-8') as file:
-        file.write(TTA)
+    cfg = Config.fromfile(pose[0])
+    cfg.model = dict(type='MultiScaleTTA', module=cfg.model)
+    load, *crop, pack = cfg.test_dataloader.dataset.pipeline
+    branches = [[transform] for transform in crop]
+    tta = dict(type='TestTimeAug', transforms=[*branches, [pack]])
+    cfg.test_dataloader.dataset.pipeline = [load, tta]
+    config = tmp_path / 'tta.py'
+    cfg.dump(config)
     CheckpointLoader.register_scheme(
         'store://', lambda *_: torch.load(pose[1]), force=True
     )
@@ -530,14 +508,8 @@ def test_heatmaps_are_where_the_keypoints_are(
         assert abs(left + i - u) <= near
         assert abs(top + j - v) <= near
         assert window.max() == pytest.approx(1 - k / 40, rel=0.03)
-    # The first is the highest: its colour is there and nowhere else, but for
-    # the scale at the right edge.
-    below = drawn[700:]
-    assert (below[0, -1] == (0, 0, 128)).all()
-    j, i = np.unravel_index(heatmap.argmax(), heatmap.shape)
-    j, i = np.nonzero((below == below[j, i]).all(-1))
-    assert np.abs((i.mean(), j.mean()) - first).max() <= near + 1
-    assert np.abs((i, j) - first[:, None]).max() < 30
+    # The scale is to the right, its top the highest value.
+    assert (drawn[700, -1] == (0, 0, 128)).all()
 
 
 def test_heatmaps_of_two_people(tool, pose, monkeypatch):
@@ -571,58 +543,41 @@ def ends_with(infer, tmp_path, word, *args, **kwargs):
     assert not (tmp_path / 'out').is_dir()
 
 
-@pytest.mark.parametrize(
-    'name', ['none.jpg', 'empty', 'a.txt', 'a.mp4', 'no_videos']
-)
+@pytest.mark.parametrize('name', ['none.jpg', 'a.txt', 'a.mp4', 'folder'])
 def test_bad_inputs(infer, tmp_path, name):
-    (tmp_path / 'empty').mkdir()
-    for file in ('a.txt', 'a.mp4', 'no_videos/a.txt'):
-        (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / 'folder').mkdir()
+    for file in ('a.txt', 'a.mp4', 'folder/a.txt'):
         (tmp_path / file).write_bytes(b'nothing of the kind')
     ends_with(infer, tmp_path, name, tmp_path / name)
-
-
-def test_nothing_to_use(infer, tmp_path):
-    (tmp_path / 'a.jpg').write_bytes(b'no picture')
-    with pytest.raises(SystemExit, match='no results'):
-        infer(tmp_path / 'a.jpg')
-    assert not (tmp_path / 'out' / 'predictions.json').exists()
 
 
 def test_bad_models(infer, pose, det, tmp_path):
     source = tmp_path / 'a.png'
     write_noise(source, 64, 48)
-    for name, text in (
-        ('garbage.pth', 'no checkpoint'),
-        ('broken.py', 'model = dict('),
-        ('empty.py', 'x = 1'),
-        ('deeper.py', pose_config().replace('depth=18', 'depth=34')),
-    ):
-        (tmp_path / name).write_text(text, encoding='utf-8')
-    deeper = tmp_path / 'deeper.py'
-    deep = write_model(tmp_path, 'deep', deeper.read_text(encoding='utf-8'))
+    broken, garbage = tmp_path / 'broken.py', tmp_path / 'garbage.pth'
+    for path in (broken, garbage):
+        path.write_text('model = dict(', encoding='utf-8')
+    deeper = pose_config().replace('depth=18', 'depth=34')
+    deeper = write_model(tmp_path, 'deeper', deeper)
     cats = torch.load(det[1])
     cats['meta'] = dict(dataset_meta=dict(classes=('cat', 'dog')))
     torch.save(cats, tmp_path / 'cats.pth')
-    for models, word in (
-        (('none.py', pose[1]), 'none.py'),
-        ((pose[0], 'none.pth'), 'none.pth'),
-        ((tmp_path / 'broken.py', pose[1]), 'broken.py'),
-        ((tmp_path / 'empty.py', pose[1]), 'empty.py'),
-        ((pose[0], tmp_path / 'garbage.pth'), 'garbage.pth'),
-        ((deeper, pose[1]), deeper),
+    for word, *models in (
+        ('none.py', 'none.py', pose[1]),
+        ('none.pth', pose[0], 'none.pth'),
+        (broken, broken, pose[1]),
+        (garbage, pose[0], garbage),
+        (deeper[0], deeper[0], pose[1]),
         # The fitting part of a deeper model would be taken for the whole.
-        ((pose[0], deep[1]), deep[1]),
-        ((pose[0], det[1]), pose[0]),
-        (det, det[0]),
+        (deeper[1], pose[0], deeper[1]),
+        (det[0], *det),
     ):
         ends_with(infer, tmp_path, word, source, pose=models)
-    for models, word in (
-        (('none.py', det[1]), 'none.py'),
-        ((det[0], 'none.pth'), 'none.pth'),
-        ((det[0], pose[1]), det[0]),
-        (pose, pose[0]),
-        ((det[0], tmp_path / 'cats.pth'), 'cat, dog'),
+    for word, *models in (
+        ('none.py', 'none.py', det[1]),
+        (pose[1], det[0], pose[1]),
+        (pose[0], *pose),
+        ('cat, dog', det[0], tmp_path / 'cats.pth'),
     ):
         ends_with(infer, tmp_path, word, source, '--det', *models)
 
@@ -630,43 +585,22 @@ def test_bad_models(infer, pose, det, tmp_path):
 def test_bad_options(infer, tmp_path, pose, det, capsys):
     source = tmp_path / 'in' / 'a.png'
     write_noise(source, 64, 48)
-    (tmp_path / 'file').touch()
-    for args, word in (
-        (('--out', source.parent), source.parent),
-        (('--out', tmp_path / 'file' / 'below'), tmp_path / 'file'),
-        (('--device', 'abacus'), 'abacus'),
-        (('--heatmaps', 'wing'), 'wing'),
-    ):
-        ends_with(infer, tmp_path, word, source, *args)
     combined = write_model(tmp_path, 'combined', pose_config('combined'))
-    ends_with(
-        *(infer, tmp_path, 'UDPHeatmap', source, '--heatmaps'), pose=combined
-    )
-    for args in (
-        ('--bbox', 1, 2, 0, 4),
-        ('--bbox', 1, 2, 'inf', 4),
-        ('--bbox', 1, 2, 3, 4, '--det', *det),
+    for word, model, *args in (
+        (source.parent, pose, '--out', source.parent),
+        (source, pose, '--out', source / 'below'),
+        ('abacus', pose, '--device', 'abacus'),
+        ('wing', pose, '--heatmaps', 'wing'),
+        ('UDPHeatmap', combined, '--heatmaps'),
+    ):
+        ends_with(infer, tmp_path, word, source, *args, pose=model)
+    for code, word, *args in (
+        (2, '--bbox', '--bbox', 1, 2, 0, 4),
+        (2, '--bbox', '--bbox', 1, 2, 'inf', 4),
+        (2, '--bbox', '--bbox', 1, 2, 3, 4, '--det', *det),
+        (0, 'default: 0.3', '--help'),
     ):
         with pytest.raises(SystemExit) as error:
             infer(source, *args)
-        assert error.value.code == 2
-        assert '--bbox' in capsys.readouterr().err
-    with pytest.raises(SystemExit) as error:
-        infer(source, '--help')
-    assert error.value.code == 0
-    assert '0.3' in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_as_a_user(run_tool, pose, det, tmp_path):
-    """One sentence, no stack trace; MMEngine's own lines may be before it."""
-    write_noise(tmp_path / 'a.png', 64, 48)
-    (tmp_path / 'a.mp4').write_bytes(b'no video')
-    args = ('--pose', *pose, '--device', 'cpu', '--out', tmp_path / 'out')
-    result = run_tool('infer.py', tmp_path / 'a.mp4', *args, check=False)
-    assert result.returncode == 1
-    assert 'Traceback' not in result.stdout
-    assert 'a.mp4' in result.stdout.strip().split('\n')[-1]
-    result = run_tool('infer.py', tmp_path / 'a.png', *args, '--det', *det)
-    assert (tmp_path / 'out' / 'a.png').exists()
-    assert f'are in {tmp_path / "out"}' in result.stdout
+        assert error.value.code == code
+        assert word in ''.join(capsys.readouterr())
