@@ -9,7 +9,6 @@ Ctrl-C and SIGTERM keep what is done.
 
 import argparse
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -24,7 +23,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.structures import InstanceData, PixelData
 from mmpose.apis import Pose2DInferencer
-from mmpose.codecs import MegviiHeatmap, MSRAHeatmap, UDPHeatmap
+from mmpose.codecs import MegviiHeatmap, UDPHeatmap
 from mmpose.evaluation.functional import nms
 from mmpose.models import TopdownPoseEstimator
 from mmpose.structures import PoseDataSample, merge_data_samples
@@ -191,10 +190,9 @@ def draw_scale(picture: np.ndarray, low: float, high: float) -> None:
     picture[:, left:] = cv2.applyColorMap(bar, cv2.COLORMAP_JET)
     font, size = cv2.FONT_HERSHEY_SIMPLEX, max(0.35, height / 1000)
     for value, y in ((high, 30 * size), (low, height - 10 * size)):
-        text = f'{value:.2f}'
-        (length, _), _ = cv2.getTextSize(text, font, size, 1)
-        corner = (left - length - 4, int(y))
+        corner = (left - int(90 * size), int(y))
         for color, line in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            text = f'{value:.2f}'
             cv2.putText(picture, text, corner, font, size, color, line)
 
 
@@ -230,12 +228,7 @@ def list_pictures(paths: List[Path]) -> Iterator[Item]:
 
 
 class Film:
-    """A video to read, and one to write (MP4) that shows each frame as long.
-
-    Args:
-        source (Path): The video to read.
-        out (Path): Folder of the video to write.
-    """
+    """A video to read, and one to write (MP4) with frames as long as its."""
 
     def __init__(self, source: Path, out: Path) -> None:
         self.source, self.path = source, out / f'{source.stem}.mp4'
@@ -252,10 +245,9 @@ class Film:
         return video
 
     def read_times(self) -> np.ndarray:
-        """Seconds from the first frame to each, and to the end.
+        """Seconds from the first frame to each, regular or not, and the end.
 
-        They need not be regular. The last frame is taken to stay for as long
-        as the one before it.
+        The last is taken to stay for as long as the one before it.
         """
         video, times = self.open(), []
         while video.grab():
@@ -332,10 +324,7 @@ def check(args: argparse.Namespace) -> None:
         sys.exit(f'The input {args.input} does not exist.')
     source = args.input if args.input.is_dir() else args.input.parent
     if args.out.resolve() == source.resolve():
-        sys.exit(
-            f'--out {args.out} is where the input lies, which would be '
-            'overwritten: name another folder.'
-        )
+        sys.exit(f'--out {args.out} is where the input lies: name another.')
     if (args.out / 'predictions.json').exists() and not args.overwrite:
         sys.exit(
             f'--out {args.out} has the predictions of an earlier run: name '
@@ -362,11 +351,9 @@ def shown_keypoints(pose: PoseInferencer, name: Optional[str]) -> List[int]:
     """Keypoints of --heatmaps."""
     if name is None:
         return []
-    decoder = pose.decoder
-    codecs = (MSRAHeatmap, MegviiHeatmap, UDPHeatmap)
-    combined = getattr(decoder, 'heatmap_type', '') == 'combined'
-    if combined or not isinstance(decoder, codecs):
-        kind = type(decoder).__name__
+    kind = type(pose.decoder).__name__
+    combined = getattr(pose.decoder, 'heatmap_type', '') == 'combined'
+    if combined or kind not in ('MSRAHeatmap', 'MegviiHeatmap', 'UDPHeatmap'):
         sys.exit(f'--heatmaps needs one heatmap per keypoint, got {kind}.')
     numbers = pose.model.dataset_meta['keypoint_name2id']
     if name and name not in numbers:
@@ -377,11 +364,8 @@ def shown_keypoints(pose: PoseInferencer, name: Optional[str]) -> List[int]:
 def main() -> None:
     args = parse_args()
     check(args)
-    # Else FFmpeg too says why it cannot read a video.
-    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    paths = [args.input]
-    if args.input.is_dir():
-        paths = sorted(args.input.iterdir())
+    folder = args.input.is_dir()
+    paths = sorted(args.input.iterdir()) if folder else [args.input]
     paths = [p for p in paths if p.suffix.lower() in PICTURES]
     film = None if paths else Film(args.input, args.out)
     total = len(paths) if paths else len(film.times) - 1
@@ -390,13 +374,13 @@ def main() -> None:
             f'The input {args.input} is no folder of pictures, no picture '
             f'({", ".join(PICTURES)}) and no video that OpenCV can read.'
         )
-    detector, device = None, args.device
+    detector = None
     if args.det:
-        detector = load_inferencer(PersonDetector, *args.det, device)
+        detector = load_inferencer(PersonDetector, *args.det, args.device)
     elif not args.bbox:
         print('No box: each picture is taken for the box of one person.')
     # The last to be built sets the default scope, which is MMPose's then.
-    pose = load_inferencer(PoseInferencer, *args.pose, device)
+    pose = load_inferencer(PoseInferencer, *args.pose, args.device)
     shown = shown_keypoints(pose, args.heatmaps)
     flag = 'color'
     if color_type(pose.pipeline) not in ('color', 'grayscale'):
@@ -435,16 +419,16 @@ def main() -> None:
     finally:
         if film:
             film.writer.release()
-        if done:
-            write_text(args.out / 'predictions.json', json.dumps(people))
+        try:
+            if done:
+                write_text(args.out / 'predictions.json', json.dumps(people))
+        except OSError as error:
+            sys.exit(f'--out {args.out} cannot be written: {error}.')
     kind = 'Frames' if film else 'Pictures'
     print(f'{kind}: {done} of {total}, people: {len(people)}')
     unseen = sum(max(p['keypoints'][2::3]) < args.kpt_thr for p in people)
     if unseen:
-        print(
-            f'Of {unseen} no keypoint reaches the score {args.kpt_thr} '
-            '(--kpt-thr): nothing of them is drawn.'
-        )
+        print(f'Of {unseen} no keypoint reaches --kpt-thr {args.kpt_thr}.')
     if skipped:
         print(f'Skipped {len(skipped)}: {", ".join(skipped)}')
     if not done:

@@ -198,7 +198,7 @@ def test_boxes_by_hand(infer, tmp_path):
     args = [arg for box in boxes for arg in ('--bbox', *box)]
     printed, people, out = infer(source, *args, '--kpt-thr', '9')
     assert [person['bbox'] for person in people] == [*boxes]
-    assert 'Of 2 no keypoint reaches the score 9.0' in printed
+    assert 'Of 2 no keypoint reaches --kpt-thr 9.0' in printed
     drawn = cv2.imread(str(out / 'a.png'))
     assert (drawn == cv2.imread(str(source))).all()
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import mmcv
 import mmengine
-import mmpose
 import numpy as np
 from mmengine.structures import InstanceData
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
@@ -79,14 +78,11 @@ def draw_sheet(dump: Path, out: Path) -> None:
     people = [p for p in mmengine.load(dump) if p['raw_ann_info']]
     chosen = np.linspace(0, len(people) - 1, min(PEOPLE, len(people)))
     visualizer = PoseLocalVisualizer(radius=4, line_width=2)
-    coco = (
-        Path(mmpose.__file__).parent / '.mim/configs/_base_/datasets/coco.py'
-    )
-    visualizer.set_dataset_meta(parse_pose_metainfo(dict(from_file=str(coco))))
+    coco = dict(from_file='configs/_base_/datasets/coco.py')  # of MMPose
+    visualizer.set_dataset_meta(parse_pose_metainfo(coco))
     rows = -(-len(chosen) // COLUMNS)
-    figure = plt.figure(
-        figsize=(4 * COLUMNS, 3.2 * rows), layout='constrained'
-    )
+    size = (4 * COLUMNS, 3.2 * rows)
+    figure = plt.figure(figsize=size, layout='constrained')
     cells = figure.subfigures(rows, COLUMNS, squeeze=False)
     for cell, index in zip(cells.flat, chosen.round().astype(int)):
         person = people[index]
@@ -107,16 +103,15 @@ def draw_sheet(dump: Path, out: Path) -> None:
         crop = mmcv.imcrop(image, np.r_[corner, corner + size], pad_fill=255)
         crop = mmcv.imresize(crop, (240, 320))
         cell.suptitle(f'{path.stem}, OKS {oks:.2f}')
-        drawn = {'label': labelled, 'prediction': predicted}
-        for axes, (title, points) in zip(cell.subplots(1, 2), drawn.items()):
+        pair = (('label', labelled), ('prediction', predicted))
+        for axes, (title, points) in zip(cell.subplots(1, 2), pair):
             keypoints = (points[..., :2] - corner) * 320 / size[1]
-            sample = PoseDataSample()
-            sample.pred_instances = InstanceData(
+            pose = InstanceData(
                 keypoints=keypoints, keypoint_scores=points[..., 2]
             )
-            axes.imshow(
-                visualizer.add_datasample('', crop, sample, draw_gt=False)
-            )
+            sample = PoseDataSample(pred_instances=pose)
+            drawn = visualizer.add_datasample('', crop, sample, draw_gt=False)
+            axes.imshow(drawn)
             axes.set_title(title)
             axes.axis('off')
     figure.savefig(out)
