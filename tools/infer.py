@@ -23,7 +23,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.structures import InstanceData, PixelData
 from mmpose.apis import Pose2DInferencer
-from mmpose.codecs import MegviiHeatmap, UDPHeatmap
+from mmpose.codecs import MegviiHeatmap, MSRAHeatmap, UDPHeatmap
 from mmpose.evaluation.functional import nms
 from mmpose.models import TopdownPoseEstimator
 from mmpose.structures import PoseDataSample, merge_data_samples
@@ -351,9 +351,10 @@ def shown_keypoints(pose: PoseInferencer, name: Optional[str]) -> List[int]:
     """Keypoints of --heatmaps."""
     if name is None:
         return []
-    kind = type(pose.decoder).__name__
+    codecs = (MSRAHeatmap, MegviiHeatmap, UDPHeatmap)
     combined = getattr(pose.decoder, 'heatmap_type', '') == 'combined'
-    if combined or kind not in ('MSRAHeatmap', 'MegviiHeatmap', 'UDPHeatmap'):
+    if combined or not isinstance(pose.decoder, codecs):
+        kind = type(pose.decoder).__name__
         sys.exit(f'--heatmaps needs one heatmap per keypoint, got {kind}.')
     numbers = pose.model.dataset_meta['keypoint_name2id']
     if name and name not in numbers:

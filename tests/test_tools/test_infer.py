@@ -167,8 +167,9 @@ def write_video(path, frames=5, fps=7, codec='MJPG', corner=False):
 
 def read_video(path):
     video = cv2.VideoCapture(str(path))
-    frames = iter(lambda: video.read()[1], None)
-    return np.array(list(frames)), video.get(cv2.CAP_PROP_FPS)
+    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    frames = np.stack([video.read()[1] for _ in range(count)])
+    return frames, video.get(cv2.CAP_PROP_FPS)
 
 
 def test_picture(infer, tmp_path):
