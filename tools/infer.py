@@ -2,60 +2,45 @@
 
 Into --out go the drawn pictures or the drawn video (MP4), named like what was
 read, and predictions.json: COCO's list of keypoint results, with the name of
-the picture and for a video with the frame, counted from 0, as image_id.
+the picture as file_name, and for a video with the frame, counted from 0, as
+image_id and its time in seconds. What cannot be used is skipped and named.
+Ctrl-C and SIGTERM keep what is done.
 """
 
 import argparse
 import json
-import os
+import signal
 import sys
-import tempfile
-import textwrap
-import time
 from pathlib import Path
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    Iterable,
-    Iterator,
-    List,
-    Optional,
-    Tuple,
-)
+from typing import Iterator, List, Optional, Tuple, Union
 
 import cv2
+import mmcv
 import numpy as np
 import torch
-from mmengine import ProgressBar
+from mmdet.apis import DetInferencer
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.structures import InstanceData, PixelData
 from mmpose.apis import Pose2DInferencer
 from mmpose.codecs import MegviiHeatmap, MSRAHeatmap, UDPHeatmap
+from mmpose.evaluation.functional import nms
+from mmpose.models import TopdownPoseEstimator
 from mmpose.structures import PoseDataSample, merge_data_samples
+from rich.progress import track
 
 import mmpose_lossplus  # noqa: F401  registers the components
-from mmpose_lossplus.experiments.weights import Misfit, load_weights, summary
-
-try:
-    from mmdet.apis import DetInferencer
-except ImportError:  # only --det needs it
-    DetInferencer = object
+from mmpose_lossplus.experiments import weights
+from mmpose_lossplus.experiments.configs import read_config
+from mmpose_lossplus.experiments.files import write_text
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.tif', '.tiff', '.webp')
-VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
-FPS = 25  # of a video that does not say
+# What OpenCV, Pillow and PyTorch raise of pictures that they cannot take.
+BAD_PICTURE = (AssertionError, OSError, RuntimeError, ValueError, cv2.error)
+FPS = 30  # of a video that does not say
 
-# Number and name in the results, and the picture, None if unreadable.
-Numbered = Tuple[int, str, Optional[np.ndarray]]
-
-
-class NoPerson(LookupError):
-    """A detector has no class ``person``."""
-
-
-class NobodyFound(LookupError):
-    """The detector has found no person."""
+Source = Union[str, np.ndarray]  # path of a picture, or a BGR frame
+Item = Tuple[dict, Source]  # with what names it in the results
 
 
 class StrictWeights:
@@ -65,364 +50,229 @@ class StrictWeights:
     """
 
     def _load_weights_to_model(self, model, checkpoint, cfg) -> None:
-        load_weights(model, checkpoint)
+        weights.load_weights(model, checkpoint)
         super()._load_weights_to_model(model, checkpoint, cfg)
 
 
 class PersonDetector(StrictWeights, DetInferencer):
-    """MMDetection's inferencer, which tells when there is nobody.
+    """MMDet's inferencer, for people."""
 
-    Args:
-        cfg (Config): Config of the detector.
-        weights (str): Path of its checkpoint.
-        bbox_thr (float): Score above which a box is a person.
-        device (str): Where to run.
-
-    Raises:
-        Misfit: If the weights are not the model's.
-        NoPerson: If ``person`` is not among the detector's classes.
-    """
-
-    def __init__(
-        self, cfg: Config, weights: str, bbox_thr: float, device: str
-    ) -> None:
+    def __init__(self, cfg: Config, checkpoint: str, device: str) -> None:
         # Its own backends may be those of a training, as TensorBoard's.
         cfg.visualizer = dict(type='mmdet.DetLocalVisualizer')
+        scope = cfg.get('default_scope', 'mmdet')
         super().__init__(
-            cfg,
-            weights,
-            device=device,
-            scope=cfg.get('default_scope', 'mmdet'),
-            show_progress=False,
+            cfg, checkpoint, device=device, scope=scope, show_progress=False
         )
         classes = list(self.model.dataset_meta['classes'])
         if 'person' not in classes:
-            few = textwrap.shorten(', '.join(classes), 80, placeholder=' ...')
-            raise NoPerson(f'the detector has no class "person" but {few}')
+            few = ', '.join(classes[:5])
+            raise weights.Misfit(f'it has no class "person" but {few}')
         self.person = classes.index('person')
-        self.bbox_thr = bbox_thr
 
-    def __call__(self, inputs, **kwargs) -> dict:
-        """Detect.
-
-        Raises:
-            NobodyFound: If no box is a person. MMPose's inferencer would take
-                the whole picture for one.
-        """
-        results = super().__call__(inputs, **kwargs)
-        found = results['predictions'][0].pred_instances
-        people = (found.labels == self.person) & (found.scores > self.bbox_thr)
-        if not people.any():
-            raise NobodyFound
-        return results
+    def find(self, source: Source, score: float, iou: float) -> np.ndarray:
+        """Boxes above a score, (N, 5): x1, y1, x2, y2, score."""
+        found = self(as_loaded(source, self.pipeline), return_datasamples=True)
+        found = found['predictions'][0].pred_instances.cpu().numpy()
+        people = (found.labels == self.person) & (found.scores > score)
+        boxes = np.c_[found.bboxes, found.scores][people]
+        return boxes[nms(boxes, iou)]
 
 
 class PoseInferencer(StrictWeights, Pose2DInferencer):
-    """MMPose's inferencer, with heatmaps where the decoder sees them.
+    """MMPose's inferencer of a top-down model, for boxes that are given.
 
-    Args:
-        cfg (Config): Config of a top-down model.
-        weights (str): Path of its checkpoint.
-        detector (PersonDetector, optional): None takes each picture for the
-            box of one person.
-        device (str): Where to run.
-
-    Raises:
-        Misfit: If the weights are not the model's.
+    MMPose's own takes the whole picture where there is no box, and draws the
+    heatmaps of some codecs up to a cell away from their keypoints.
     """
 
-    def __init__(
-        self,
-        cfg: Config,
-        weights: str,
-        detector: Optional[PersonDetector],
-        device: str,
-    ) -> None:
-        cfg.visualizer = dict(type='PoseLocalVisualizer')  # as above
-        super().__init__(cfg, weights, device=device, det_model='whole_image')
-        if detector is not None:
-            self.detector = detector
-            self.det_cat_ids = (detector.person,)
+    def __init__(self, cfg: Config, checkpoint: str, device: str) -> None:
+        cfg.data_mode = 'topdown'  # a variable that not every config has
+        cfg.visualizer = dict(type='PoseLocalVisualizer')
+        super().__init__(cfg, checkpoint, device=device)
+        model = getattr(self.model, 'module', self.model)  # of a TTA model
+        if not isinstance(model, TopdownPoseEstimator):
+            kind = type(model).__name__
+            raise weights.Misfit(f'{kind} is not a top-down pose model')
+        self.decoder = getattr(model.head, 'decoder', None)
 
-    @property
-    def decoder(self) -> Any:
-        """Decoder of the model, or of the module of a TTA model."""
-        model = getattr(self.model, 'module', self.model)
-        return getattr(model.head, 'decoder', None)
+    def _init_detector(self, **kwargs) -> None:
+        self.detector = None
 
-    def forward(self, inputs: dict, **kwargs) -> List[PoseDataSample]:
-        """Predict the people of one picture.
+    def predict(
+        self, source: Source, size: tuple, boxes: np.ndarray, shown: List[int]
+    ) -> PoseDataSample:
+        """Predict the people in boxes (N, 5) of a picture of a size (H, W).
 
-        Args:
-            inputs (dict): A batch of their crops.
-
-        Returns:
-            list[:obj:`PoseDataSample`]: One sample with all of them. If the
-            model was asked for heatmaps, ``pred_fields.heatmaps`` is
-            (1, H, W), the highest over people and keypoints at each pixel of
-            the picture. A keypoint is not at its peak but where the decoder
-            refines it to, for MSRAHeatmap a quarter of a cell away.
+        If heatmaps of keypoints are to be ``shown``, ``pred_fields.heatmaps``
+        is (1, H, W), the highest over people and these keypoints at each
+        pixel. A keypoint is not at its peak but where the decoder refines it
+        to, for MSRAHeatmap a quarter of a cell away.
         """
-        samples = super().forward(inputs, merge_results=False, **kwargs)
-        heatmap = None
-        if 'pred_fields' in samples[0]:
-            heatmap = np.max([self._to_picture(s) for s in samples], axis=0)
-            # The host would merge them too, but those of UDPHeatmap and
-            # MegviiHeatmap up to a cell away from their keypoints.
-            for sample in samples:
-                del sample.pred_fields
-        merged = merge_data_samples(samples)
-        if heatmap is not None:
-            merged.pred_fields = PixelData(heatmaps=heatmap[None])
-        return [merged]
+        self.model.test_cfg['output_heatmaps'] = bool(shown)
+        data = dict(self.model.dataset_meta, img_path='')
+        key = 'img_path' if isinstance(source, str) else 'img'
+        data[key] = as_loaded(source, self.pipeline)
+        crops = [
+            self.pipeline(dict(data, bbox=box[None, :4], bbox_score=box[4:]))
+            for box in boxes.astype(np.float32)
+        ]
+        merged = PoseDataSample(pred_instances=InstanceData())
+        heatmaps = [np.zeros(size, np.float32)]
+        if crops:
+            people = self.forward(self.collate_fn(crops), merge_results=False)
+            if shown:
+                heatmaps += [self._to_picture(p, shown) for p in people]
+            merged = merge_data_samples(people)
+        if shown:
+            heatmaps = np.max(heatmaps, axis=0, keepdims=True)
+            merged.pred_fields = PixelData(heatmaps=heatmaps)
+        return merged
 
-    def _to_picture(self, sample: PoseDataSample) -> np.ndarray:
-        """Highest heatmap of a crop in pixels of the picture, (H, W)."""
-        heatmap = sample.pred_fields.heatmaps.amax(0).float().cpu().numpy()
+    def _to_picture(self, person: PoseDataSample, shown: List[int]):
+        """Take the highest heatmap, in pixels of the picture (H, W)."""
+        heatmap = person.pred_fields.heatmaps[shown].amax(0)
+        del person.pred_fields
         size = np.array(heatmap.shape[::-1])
         # What the decoder's ``decode`` and ``add_pred_to_datasample`` make of
         # the cells of a heatmap.
         if isinstance(self.decoder, UDPHeatmap):
             size = size - 1
-        step = sample.input_scale / size
-        start = sample.input_center - sample.input_scale / 2
+        step = person.input_scale / size
+        start = person.input_center - person.input_scale / 2
         if isinstance(self.decoder, MegviiHeatmap):
             start = start + step / 2
-        height, width = sample.ori_shape
         matrix = np.c_[np.diag(step), start]
-        return cv2.warpAffine(heatmap, matrix, (width, height))
+        heatmap = heatmap.float().cpu().numpy()
+        return cv2.warpAffine(heatmap, matrix, person.ori_shape[::-1])
 
-    def infer(
-        self, image: np.ndarray, bbox_thr: float, nms_thr: float, **drawing
-    ) -> Tuple[PoseDataSample, np.ndarray]:
-        """Predict and draw one picture.
-
-        Args:
-            image (np.ndarray): BGR picture (H, W, 3).
-            bbox_thr (float): Score above which a box is a person.
-            nms_thr (float): Overlap above which two boxes are one person.
-            **drawing: Options of the host's ``visualize``.
-
-        Returns:
-            tuple:
-            - sample (:obj:`PoseDataSample`): All people.
-            - drawn (np.ndarray): RGB picture (H, W, 3); with
-                ``draw_heatmap`` (2 * H, W, 3), below the heatmaps over the
-                picture.
-        """
+    def draw(
+        self, image: np.ndarray, sample: PoseDataSample, **options
+    ) -> np.ndarray:
+        """Draw people into a BGR picture, and below it their heatmaps."""
         size = max(image.shape[:2])
-        drawing = dict(
-            radius=max(2, round(size / 240)),
-            thickness=max(1, round(size / 400)),
-            return_vis=True,
-            **drawing,
+        self.visualizer.radius = max(2, round(size / 240))
+        self.visualizer.line_width = max(1, round(size / 400))
+        drawn = self.visualizer.add_datasample(
+            'people',
+            mmcv.bgr2rgb(image),
+            sample,
+            draw_gt=False,
+            draw_heatmap='pred_fields' in sample,
+            **options,
         )
-        self.update_model_visualizer_settings(**drawing)
-        try:
-            crops = self.preprocess_single(
-                image, 0, bbox_thr=bbox_thr, nms_thr=nms_thr
-            )
-        except NobodyFound:
-            sample = PoseDataSample(
-                metainfo=dict(img_path=''), pred_instances=InstanceData()
-            )
-            none = np.zeros((1, *image.shape[:2]), np.float32)
-            sample.pred_fields = PixelData(heatmaps=none)
-        else:
-            (sample,) = self.forward(self.collate_fn(crops))
-        (drawn,) = self.visualize([image], [sample], **drawing)
-        return sample, drawn
+        drawn = mmcv.rgb2bgr(drawn)
+        if 'pred_fields' in sample:
+            heatmap = sample.pred_fields.heatmaps
+            draw_scale(drawn[len(image) :], heatmap.min(), heatmap.max())
+        return drawn
 
 
-def results(number: int, name: str, people: InstanceData) -> List[Dict]:
-    """People of one picture as COCO's keypoint results.
+def color_type(pipeline: Compose) -> str:
+    """How a pipeline loads a picture, in the words of ``mmcv.imread``."""
+    loader = pipeline.transforms[0]
+    loader = getattr(loader, 'from_file', loader)  # of MMDet's inferencer
+    return getattr(loader, 'color_type', 'color')
+
+
+def as_loaded(source: Source, pipeline: Compose) -> Source:
+    """A frame in the colours in which a pipeline would load it."""
+    if isinstance(source, str) or 'grayscale' not in color_type(pipeline):
+        return source
+    return mmcv.bgr2gray(source)
+
+
+def draw_scale(picture: np.ndarray, low: float, high: float) -> None:
+    """Draw the colours of a heatmap and their extremes to the right edge."""
+    height, width = picture.shape[:2]
+    left = width - max(4, width // 50)
+    bar = np.linspace(255, 0, height).astype(np.uint8)[:, None]
+    picture[:, left:] = cv2.applyColorMap(bar, cv2.COLORMAP_JET)
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, max(0.35, height / 1000)
+    for value, y in ((high, 30 * size), (low, height - 10 * size)):
+        corner = (left - int(90 * size), int(y))
+        for color, line in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            text = f'{value:.2f}'
+            cv2.putText(picture, text, corner, font, size, color, line)
+
+
+def results(names: dict, people: InstanceData) -> List[dict]:
+    """COCO's keypoint results of a picture, each with its names.
 
     The score is that of MMPose's ``CocoMetric``: the box's, times the mean of
     those of the keypoints that are above 0.2.
-
-    Args:
-        number (int): ``image_id``.
-        name (str): ``file_name``.
-        people (:obj:`InstanceData`): Predictions of N people.
-
-    Returns:
-        list[dict]: One for each person, with ``keypoints`` as 3K numbers x,
-        y, score and ``bbox`` as x, y, width, height, in pixels.
     """
     entries = []
     for i in range(len(people)):
         scores = people.keypoint_scores[i]
         seen = scores[scores > 0.2]
-        x1, y1, x2, y2 = people.bboxes[i].tolist()
-        score = people.bbox_scores[i] * (seen.mean() if seen.size else 0)
         points = np.c_[people.keypoints[i], scores].astype(float)
-        entries.append(
-            dict(
-                image_id=number,
-                file_name=name,
-                category_id=1,
-                keypoints=points.ravel().round(4).tolist(),
-                score=float(score),
-                bbox=[x1, y1, x2 - x1, y2 - y1],
-            )
+        x1, y1, x2, y2 = people.bboxes[i].tolist()
+        entry = dict(
+            category_id=1,
+            keypoints=points.ravel().round(4).tolist(),
+            score=float(people.bbox_scores[i] * (seen.sum() and seen.mean())),
+            bbox=[x1, y1, x2 - x1, y2 - y1],
         )
+        entries.append({**names, **entry})
     return entries
 
 
-def find_pictures(path: Path) -> Optional[List[Path]]:
-    """Pictures that the input names, None if it is a video.
-
-    Args:
-        path (Path): A picture, a folder or a video.
-
-    Returns:
-        list[Path]: Sorted by name, those of a folder without its folders.
-    """
-    if path.is_dir():
-        pictures = sorted(
-            p for p in path.iterdir() if p.suffix.lower() in PICTURES
-        )
-        if not pictures:
-            sys.exit(f'The folder {path} has no picture ({_list(PICTURES)}).')
-    elif not path.exists():
-        sys.exit(f'The input {path} does not exist.')
-    elif path.suffix.lower() in VIDEOS:
-        return None
-    elif path.suffix.lower() in PICTURES:
-        pictures = [path]
-    else:
-        sys.exit(
-            f'The input {path} is neither a folder nor a picture '
-            f'({_list(PICTURES)}) nor a video ({_list(VIDEOS)}).'
-        )
-    if all(read_picture(picture) is None for picture in pictures):
-        what = 'No picture of' if path.is_dir() else 'The picture'
-        sys.exit(f'{what} {path} can be read: no pixels could be decoded.')
-    return pictures
+def list_pictures(paths: List[Path]) -> Iterator[Item]:
+    """Pictures, those of COCO by its numbers, others by their order."""
+    numbers = {int(p.stem) for p in paths if p.stem.isdecimal()}
+    coco = len(numbers) == len(paths)
+    for i, path in enumerate(paths):
+        number = int(path.stem) if coco else i
+        yield dict(image_id=number, file_name=path.name), str(path)
 
 
-def _list(suffixes: Tuple[str, ...]) -> str:
-    return ', '.join(suffixes)
+class Film:
+    """A video to read, and one to write (MP4) with frames as long as its."""
 
+    def __init__(self, source: Path, out: Path) -> None:
+        self.source, self.path = source, out / f'{source.stem}.mp4'
+        self.writer = cv2.VideoWriter()
+        fps = self.open().get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 0 < fps <= 240 else FPS
+        self.times = self.read_times()
 
-def read_picture(path: Path) -> Optional[np.ndarray]:
-    """BGR picture (H, W, 3), None if it cannot be read."""
-    try:
-        data = np.fromfile(str(path), np.uint8)
-    except OSError:
-        return None
-    # OpenCV raises an error if there is nothing to decode.
-    return cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    def open(self) -> cv2.VideoCapture:
+        """The video, whose frames are turned upright."""
+        video = cv2.VideoCapture(str(self.source))
+        # OpenCV 4.11 does not by itself.
+        video.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        return video
 
+    def read_times(self) -> np.ndarray:
+        """Seconds from the first frame to each, regular or not, and the end.
 
-def read_pictures(pictures: List[Path]) -> Iterator[Numbered]:
-    """Read pictures, those of COCO by its numbers, others by their order."""
-    numbers = {int(p.stem) for p in pictures if p.stem.isdecimal()}
-    coco = len(numbers) == len(pictures)
-    for i, path in enumerate(pictures):
-        yield int(path.stem) if coco else i, path.name, read_picture(path)
-
-
-def read_frames(video: cv2.VideoCapture, name: str) -> Iterator[Numbered]:
-    """Read the frames of a video."""
-    number = 0
-    good, frame = video.read()
-    while good:
-        yield number, name, frame
-        number += 1
-        good, frame = video.read()
-
-
-class Clip:
-    """A video to write, MP4 of the size of its first frame.
-
-    Args:
-        path (Path): Where.
-        fps (float): Frames per second.
-    """
-
-    def __init__(self, path: Path, fps: float) -> None:
-        self.path, self.fps = path, fps
-        self.writer = None
-        self.frames = 0
-
-    def write(self, name: str, frame: np.ndarray) -> None:
-        """Add an RGB frame (H, W, 3)."""
-        if self.writer is None:
-            fourcc = cv2.VideoWriter_fourcc(*'mp4v')
-            height, width = frame.shape[:2]
-            self.writer = cv2.VideoWriter(
-                str(self.path), fourcc, self.fps, (width, height)
-            )
-        self.writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-        self.frames += 1
-
-    def close(self) -> None:
-        """Finish the file.
-
-        Raises:
-            OSError: If it lacks frames; OpenCV does not say why.
+        The last is taken to stay for as long as the one before it.
         """
-        self.writer.release()
-        written = cv2.VideoCapture(str(self.path)).get(
-            cv2.CAP_PROP_FRAME_COUNT
-        )
-        if written != self.frames:  # OpenCV 5 says -1 if it cannot read it
-            raise OSError(
-                f'OpenCV wrote {max(0, written):.0f} of {self.frames} frames'
-            )
+        video, times = self.open(), []
+        while video.grab():
+            times.append(video.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+        times = np.maximum.accumulate(np.subtract(times, times[:1]))
+        if len(times) < 2 or times[-1] == 0:  # OpenCV does not know them all
+            return np.arange(len(times) + 1) / self.fps
+        return np.append(times, 2 * times[-1] - times[-2])
 
+    def read(self) -> Iterator[Item]:
+        video = self.open()
+        for i, time in enumerate(self.times[:-1].round(4).tolist()):
+            names = dict(image_id=i, file_name=self.source.name, time=time)
+            yield names, video.read()[1]
 
-def write_picture(path: Path, drawn: np.ndarray) -> None:
-    """Write an RGB picture."""
-    image = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
-    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
-
-
-def load_config(path: str) -> Config:
-    """Read a config.
-
-    Args:
-        path (str): Its file.
-
-    Returns:
-        Config: Of a model and its test pipeline.
-    """
-    if not Path(path).is_file():
-        sys.exit(f'The config {path} does not exist.')
-    try:
-        cfg = Config.fromfile(path)
-    except Exception as error:  # a config is code and can raise anything
-        sys.exit(f'The config {path} cannot be read: {summary(error)}.')
-    if 'model' not in cfg or 'test_dataloader' not in cfg:
-        sys.exit(f'The config {path} has no model or no test_dataloader.')
-    return cfg
-
-
-def load(inferencer: type, config: str, cfg: Config, weights: str, *args):
-    """Build an inferencer.
-
-    Args:
-        inferencer (type): Its class.
-        config (str): File of the config.
-        cfg (Config): The config.
-        weights (str): File of the checkpoint.
-        *args: More arguments of the class.
-
-    Returns:
-        BaseInferencer: The inferencer with these weights.
-    """
-    if not Path(weights).is_file():
-        sys.exit(f'The checkpoint {weights} does not exist.')
-    try:
-        return inferencer(cfg, weights, *args)
-    except (Misfit, NoPerson) as error:
-        sys.exit(f'The checkpoint {weights} does not fit {config}: {error}.')
-    except Exception as error:  # a checkpoint may hold and raise anything
-        sys.exit(
-            f'The checkpoint {weights} cannot be used with {config}: '
-            f'{summary(error)}.'
-        )
+    def write(self, names: dict, drawn: np.ndarray) -> None:
+        if not self.writer.isOpened():
+            fourcc = cv2.VideoWriter_fourcc(*'mp4v')
+            size = drawn.shape[1::-1]
+            if not self.writer.open(str(self.path), fourcc, self.fps, size):
+                raise OSError(f'OpenCV cannot write {self.path.name}')
+        i = names['image_id']
+        first, last = np.round(self.times[i : i + 2] * self.fps).astype(int)
+        for _ in range(first, last):
+            self.writer.write(drawn)
 
 
 def parse_args() -> argparse.Namespace:
@@ -430,224 +280,163 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        'input',
-        type=Path,
-        help='a picture, a folder of pictures (not those in its folders), '
-        'or a video',
+    add, model = parser.add_argument, ('CONFIG', 'CHECKPOINT')
+    add('input', type=Path, help='a picture, a folder of them, or a video')
+    text = 'a top-down model of MMPose or of this project'
+    add('--pose', nargs=2, metavar=model, required=True, help=text)
+    boxes = parser.add_mutually_exclusive_group()
+    text = 'a detector of MMDetection with a class "person"'
+    boxes.add_argument('--det', nargs=2, metavar=model, help=text)
+    text = 'box of a person in pixels, once or more'
+    box = dict(nargs=4, type=float, metavar=('X', 'Y', 'W', 'H'))
+    boxes.add_argument('--bbox', action='append', **box, help=text)
+    folder = Path('work_dirs', 'infer')
+    text = f'folder of the results (default: {folder})'
+    add('--out', type=Path, default=folder, help=text)
+    text = 'replace the results of an earlier run in --out'
+    add('--overwrite', action='store_true', help=text)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    text = 'cpu, cuda, cuda:1, ... (default: cuda if there is one)'
+    add('--device', default=device, help=text)
+    text = (
+        'draw below each picture the heatmaps over it with their scale: that '
+        'of the keypoint NAME, such as nose, or the highest at each pixel'
     )
-    parser.add_argument(
-        '--pose',
-        nargs=2,
-        required=True,
-        metavar=('CONFIG', 'CHECKPOINT'),
-        help='a top-down model of MMPose or of this project',
-    )
-    parser.add_argument(
-        '--det',
-        nargs=2,
-        metavar=('CONFIG', 'CHECKPOINT'),
-        help='a detector of MMDetection with a class "person" (default: the '
-        'whole picture is the box of one person)',
-    )
-    parser.add_argument(
-        '--out',
-        type=Path,
-        default=Path('work_dirs/infer'),
-        help='folder of the results (default: work_dirs/infer)',
-    )
-    parser.add_argument(
-        '--device',
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='cpu, cuda, cuda:1, ... (default: cuda if there is one)',
-    )
-    parser.add_argument(
-        '--heatmaps',
-        action='store_true',
-        help='draw below each picture the predicted heatmaps over it, the '
-        'highest at each pixel',
-    )
-    parser.add_argument(
-        '--draw-bbox', action='store_true', help='draw the boxes too'
-    )
-    for name, default, what in (
-        ('bbox', 0.3, 'score above which a box is a person'),
-        ('nms', 0.3, 'overlap (IoU) above which two boxes are one person'),
-        ('kpt', 0.3, 'score from which a keypoint is drawn'),
+    add('--heatmaps', nargs='?', const='', metavar='NAME', help=text)
+    add('--draw-bbox', action='store_true', help='draw the boxes too')
+    for name, text in (
+        ('bbox', 'score above which a box is a person'),
+        ('nms', 'overlap (IoU) above which two boxes are one person'),
+        ('kpt', 'score from which a keypoint is drawn'),
     ):
-        parser.add_argument(
-            f'--{name}-thr',
-            type=float,
-            default=default,
-            metavar='X',
-            help=f'{what} (default: {default})',
-        )
-    return parser.parse_args()
+        text = f'{text} (default: 0.3)'
+        add(f'--{name}-thr', type=float, default=0.3, metavar='X', help=text)
+    args = parser.parse_args()
+    for box in args.bbox or ():
+        if not (np.isfinite(box).all() and min(box[2:]) > 0):
+            parser.error(f'--bbox needs a width and a height, got {box}.')
+    return args
 
 
 def check(args: argparse.Namespace) -> None:
     """End with a sentence if an option cannot be met."""
-    if args.det and DetInferencer is object:
-        sys.exit('--det needs MMDetection: run "mim install mmdet".')
+    if not args.input.exists():
+        sys.exit(f'The input {args.input} does not exist.')
     source = args.input if args.input.is_dir() else args.input.parent
     if args.out.resolve() == source.resolve():
+        sys.exit(f'--out {args.out} is where the input lies: name another.')
+    if (args.out / 'predictions.json').exists() and not args.overwrite:
         sys.exit(
-            f'--out {args.out} is where the input lies, which would be '
-            'overwritten: name another folder.'
+            f'--out {args.out} has the predictions of an earlier run: name '
+            'another folder, or add --overwrite.'
         )
-    there = next(p for p in (args.out, *args.out.parents) if p.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        sys.exit(
-            f'--out {args.out} cannot be written: {there} is not a folder '
-            'that you may write to.'
-        )
-    try:
-        torch.empty(0, device=args.device)
-    except (AssertionError, RuntimeError) as error:
-        sys.exit(f'--device {args.device} cannot be used: {summary(error)}.')
 
 
-def load_models(args: argparse.Namespace) -> PoseInferencer:
-    """The pose model, with the detector if there is one."""
-    config, weights = args.pose
-    pose = load_config(config)
-    if pose.get('data_mode') != 'topdown':
-        sys.exit(
-            f'The config {config} is not of a top-down pose model: its '
-            f'data_mode is {pose.get("data_mode")}.'
-        )
-    detector = None
-    if args.det:
-        cfg = load_config(args.det[0])
-        if 'data_mode' in cfg:
-            sys.exit(f'The config {args.det[0]} is not of a detector.')
-        detector = load(
-            *(PersonDetector, args.det[0], cfg, args.det[1]),
-            *(args.bbox_thr, args.device),
-        )
-    # The last to be built sets the default scope, which is MMPose's then.
-    inferencer = load(
-        PoseInferencer, config, pose, weights, detector, args.device
-    )
-    decoder = inferencer.decoder
-    if args.heatmaps and (
-        not isinstance(decoder, (MSRAHeatmap, MegviiHeatmap, UDPHeatmap))
-        or getattr(decoder, 'heatmap_type', 'gaussian') != 'gaussian'
-    ):
-        sys.exit(
-            '--heatmaps needs a model with one heatmap per keypoint, got '
-            f'{config} with {type(decoder).__name__}.'
-        )
-    return inferencer
+def load_inferencer(kind: type, config: str, checkpoint: str, device: str):
+    """Build an inferencer, or end the script."""
+    with weights.exit_on_misfit(checkpoint, config):
+        return kind(read_config(config, {}), checkpoint, device)
 
 
-def infer(
-    inferencer: PoseInferencer,
-    images: Iterable[Numbered],
-    total: int,
-    write: Callable[[str, np.ndarray], None],
-    **options,
-) -> Tuple[List[dict], int, List[str]]:
-    """Predict, draw and write pictures.
+def find_boxes(args, detector, source: Source, size: tuple) -> np.ndarray:
+    """Boxes of people, (N, 5): x1, y1, x2, y2, score."""
+    if detector:
+        return detector.find(source, args.bbox_thr, args.nms_thr)
+    boxes = np.array(args.bbox or [[0, 0, *size[::-1]]], float)
+    boxes[:, 2:] += boxes[:, :2]
+    return np.c_[boxes, np.ones(len(boxes))]
 
-    Args:
-        inferencer (PoseInferencer): The models.
-        images (Iterable): Number, name and BGR picture of each.
-        total (int): How many there are.
-        write (Callable): Takes a name and an RGB picture.
-        **options: Of :meth:`PoseInferencer.infer`.
 
-    Returns:
-        tuple:
-        - people (list[dict]): See :func:`results`.
-        - done (int): How many pictures were read.
-        - skipped (list[str]): Names of the others.
-    """
-    people, done, skipped = [], 0, []
-    bar = ProgressBar(total)
-    for number, name, image in images:
-        if image is None:
-            skipped.append(name)
-        else:
-            sample, drawn = inferencer.infer(image, **options)
-            people += results(number, name, sample.pred_instances)
-            write(name, drawn)
-            done += 1
-        bar.update()
-    print()
-    return people, done, skipped
+def shown_keypoints(pose: PoseInferencer, name: Optional[str]) -> List[int]:
+    """Keypoints of --heatmaps."""
+    if name is None:
+        return []
+    codecs = (MSRAHeatmap, MegviiHeatmap, UDPHeatmap)
+    combined = getattr(pose.decoder, 'heatmap_type', '') == 'combined'
+    if combined or not isinstance(pose.decoder, codecs):
+        kind = type(pose.decoder).__name__
+        sys.exit(f'--heatmaps needs one heatmap per keypoint, got {kind}.')
+    numbers = pose.model.dataset_meta['keypoint_name2id']
+    if name and name not in numbers:
+        sys.exit(f'--heatmaps {name} is none of {", ".join(numbers)}.')
+    return [numbers[name]] if name else list(numbers.values())
 
 
 def main() -> None:
     args = parse_args()
-    pictures = find_pictures(args.input)
-    if pictures is None:
-        # Else FFmpeg too says why it cannot read a video.
-        os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-        video = cv2.VideoCapture(str(args.input))
-        if not video.read()[0]:
-            sys.exit(f'The video {args.input} cannot be read by OpenCV.')
-        video = cv2.VideoCapture(str(args.input))
-        total = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-        images = read_frames(video, args.input.name)
-    else:
-        total = len(pictures)
-        images = read_pictures(pictures)
     check(args)
-    inferencer = load_models(args)
-    if inferencer.detector is None:
-        print('No detector: each picture is taken for the box of one person.')
+    folder = args.input.is_dir()
+    paths = sorted(args.input.iterdir()) if folder else [args.input]
+    paths = [p for p in paths if p.suffix.lower() in PICTURES]
+    film = None if paths else Film(args.input, args.out)
+    total = len(paths) if paths else len(film.times) - 1
+    if not total:
+        sys.exit(
+            f'The input {args.input} is no folder of pictures, no picture '
+            f'({", ".join(PICTURES)}) and no video that OpenCV can read.'
+        )
+    detector = None
+    if args.det:
+        detector = load_inferencer(PersonDetector, *args.det, args.device)
+    elif not args.bbox:
+        print('No box: each picture is taken for the box of one person.')
+    # The last to be built sets the default scope, which is MMPose's then.
+    pose = load_inferencer(PoseInferencer, *args.pose, args.device)
+    shown = shown_keypoints(pose, args.heatmaps)
+    flag = 'color'
+    if color_type(pose.pipeline) not in ('color', 'grayscale'):
+        flag = 'color_ignore_orientation'  # that EXIF data may have
 
-    start = time.time()
+    options = dict(draw_bbox=args.draw_bbox, kpt_thr=args.kpt_thr)
+    people, done, skipped, stop = [], 0, [], ''
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix='.partial-', dir=args.out
-        ) as folder:
-            folder = Path(folder)
-            if pictures is None:
-                fps = video.get(cv2.CAP_PROP_FPS)
-                clip = Clip(
-                    folder / f'{args.input.stem}.mp4', fps if fps > 0 else FPS
-                )
-                write = clip.write
+        items = film.read() if film else list_pictures(paths)
+        for names, source in track(items, 'Poses', total):
+            try:
+                image = mmcv.imread(source, flag)
+                if image is None:
+                    raise ValueError('no pixels could be decoded')
+                size = image.shape[:2]
+                boxes = find_boxes(args, detector, source, size)
+                sample = pose.predict(source, size, boxes, shown)
+                drawn = pose.draw(image, sample, **options)
+            except BAD_PICTURE as error:
+                which = f' {names["image_id"]}' if film else ''
+                reason = weights.summary(error)
+                skipped.append(f'{names["file_name"]}{which} ({reason})')
+                continue
+            if film:
+                film.write(names, drawn)
             else:
-
-                def write(name: str, drawn: np.ndarray) -> None:
-                    write_picture(folder / name, drawn)
-
-            people, done, skipped = infer(
-                inferencer,
-                images,
-                total,
-                write,
-                bbox_thr=args.bbox_thr,
-                nms_thr=args.nms_thr,
-                kpt_thr=args.kpt_thr,
-                draw_bbox=args.draw_bbox,
-                draw_heatmap=args.heatmaps,
-            )
-            if pictures is None:
-                clip.close()
-            (folder / 'predictions.json').write_text(json.dumps(people))
-            # Of the same file system, so each is there as a whole.
-            for path in folder.iterdir():
-                os.replace(path, args.out / path.name)
+                mmcv.imwrite(drawn, str(args.out / names['file_name']))
+            people += results(names, sample.pred_instances)
+            done += 1
+    except KeyboardInterrupt:
+        stop = 'Stopped before the end'
     except OSError as error:
-        sys.exit(f'--out {args.out} cannot be written: {error}.')
-    seconds = (time.time() - start) / done
-    kind, drawn = 'picture', 'pictures'
-    if pictures is None:
-        kind, drawn = 'frame', f'video {clip.path.name}'
-    print(
-        f'{kind.title()}s: {done}, people: {len(people)}, seconds per '
-        f'{kind}: {seconds:.2f}'
-    )
+        stop = f'--out {args.out} cannot be written ({error})'
+    finally:
+        if film:
+            film.writer.release()
+        try:
+            if done:
+                write_text(args.out / 'predictions.json', json.dumps(people))
+        except OSError as error:
+            sys.exit(f'--out {args.out} cannot be written: {error}.')
+    kind = 'Frames' if film else 'Pictures'
+    print(f'{kind}: {done} of {total}, people: {len(people)}')
+    unseen = sum(max(p['keypoints'][2::3]) < args.kpt_thr for p in people)
+    if unseen:
+        print(f'Of {unseen} no keypoint reaches --kpt-thr {args.kpt_thr}.')
     if skipped:
-        print(f'Skipped {len(skipped)} unreadable: {", ".join(skipped)}')
-    if pictures is None and done < total:
-        print(f'The video ends after {done} frames, {total} were announced.')
-    print(f'The drawn {drawn} and predictions.json are in {args.out}')
+        print(f'Skipped {len(skipped)}: {", ".join(skipped)}')
+    if not done:
+        sys.exit(f'{stop or "Nothing could be used"}: no results.')
+    print(f'What was drawn and predictions.json are in {args.out}')
+    if stop:
+        sys.exit(f'{stop}: the rest is missing.')
 
 
 if __name__ == '__main__':

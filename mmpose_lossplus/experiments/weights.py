@@ -2,7 +2,9 @@
 
 import re
 import sys
+from contextlib import contextmanager
 from copy import copy
+from typing import Iterator
 
 from mmengine.model import BaseTTAModel
 from mmengine.runner import CheckpointLoader
@@ -59,28 +61,35 @@ def load_weights(model: nn.Module, checkpoint: dict) -> None:
         )
 
 
-def load_from_file(model: nn.Module, checkpoint: str, config: str) -> None:
-    """Load the weights of a file into a model, or end the script.
-
-    Args:
-        model (nn.Module): The model.
-        checkpoint (str): Path of the checkpoint.
-        config (str): Path of the model's config, for the sentence that tells
-            why not.
-    """
+@contextmanager
+def exit_on_misfit(checkpoint: str, config: str) -> Iterator[None]:
+    """End the script in one sentence if a checkpoint cannot be used."""
     try:
-        loaded = CheckpointLoader.load_checkpoint(
-            checkpoint, map_location='cpu', logger='silent'
-        )
-        load_weights(model, loaded)
+        yield
     except Misfit as error:
         sys.exit(
             f'The checkpoint {checkpoint} does not fit {config}: {error}.'
         )
     except Exception as error:  # a checkpoint may hold and raise anything
         sys.exit(
-            f'The checkpoint {checkpoint} cannot be read: {summary(error)}.'
+            f'The checkpoint {checkpoint} cannot be used with {config}: '
+            f'{summary(error)}.'
         )
+
+
+def load_from_file(model: nn.Module, checkpoint: str, config: str) -> None:
+    """Load a checkpoint into a model, or end the script.
+
+    Args:
+        model (nn.Module): The model.
+        checkpoint (str): Whatever MMEngine loads: a path, a URL, ...
+        config (str): Path of its config, for the sentence that says why not.
+    """
+    with exit_on_misfit(checkpoint, config):
+        loaded = CheckpointLoader.load_checkpoint(
+            checkpoint, map_location='cpu', logger='silent'
+        )
+        load_weights(model, loaded)
 
 
 def summary(error: Exception) -> str:

@@ -12,30 +12,36 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import Optional
 
+import mmcv
+import mmengine
+import numpy as np
+from mmengine.structures import InstanceData
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
+from mmpose.evaluation.functional.nms import oks_iou
+from mmpose.structures import PoseDataSample
+from mmpose.visualization import PoseLocalVisualizer
 from rich.console import Console
 from rich.table import Table
+
+from mmpose_lossplus.experiments.figures import plt
 
 ROOT = Path(__file__).resolve().parents[2]
 LOSSES = ('mse', 'amse', 'rmse', 'fmse', 'anchor', 'hmw')
 # What only repeats in the lines of the log.
 NOISE = re.compile(r'(lr|time|data_time|loss|coco/A[PR] \(.\)): \S+ *')
 DETECTOR = Path('configs', 'detectors', 'rtmdet-nano_1xb4-30e_demo-person.py')
-CLIP = Path('clips', 'cam04.mp4')
 BOX_FILE = (
     'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'
 )
+PEOPLE, COLUMNS = 12, 4  # of the contact sheet
 
 
-def run(title: str, script: str, *args) -> float:
+def run_step(title: str, script: str, *args) -> float:
     """Run a script of tools/, show what matters of what it prints.
 
     MMEngine's log opens with some hundred lines of environment and config;
-    they are in the log file of the work folder.
-
-    Returns:
-        float: The seconds it took.
+    they are in the log file of the work folder. Returns the seconds it took.
     """
     Console().rule(f'[bold]{title}', align='left')
     start = time.time()
@@ -45,17 +51,15 @@ def run(title: str, script: str, *args) -> float:
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding='utf-8',
+        errors='replace',
     )
-    by_mmengine = script in ('train.py', 'test.py')
     last = deque(maxlen=40)
     for line in process.stdout:
         last.append(line)
-        if 'task/s' in line:  # MMEngine's progress bar, made for a terminal
-            continue
-        if not by_mmengine:
+        if script not in ('train.py', 'test.py'):
             print(line, end='', flush=True)
-        elif 'Epoch(' in line:
+        elif 'Epoch(' in line and 'task/s' not in line:
             text = line.split(' - INFO - ')[-1].strip()
             print(NOISE.sub('', text), flush=True)
     if process.wait():
@@ -64,117 +68,132 @@ def run(title: str, script: str, *args) -> float:
     return time.time() - start
 
 
-def train_detector(data: Path, work_dir: Path, epochs: Optional[int]) -> Path:
-    """Train the demo's person detector and let it find the held-out people.
+def last_checkpoint(folder: Path) -> Path:
+    path = ROOT / folder / 'last_checkpoint'
+    return Path(path.read_text(encoding='utf-8'))
 
-    Returns:
-        Path: Folder with its checkpoint and its ``boxes.json``.
-    """
-    folder = work_dir / 'demo_detector'
-    options = ['--cfg-options', f'data_root={data}']
-    if epochs:
-        options += [f'train_cfg.max_epochs={epochs}']
-        options += ['default_hooks.checkpoint.interval=1']
-    config = ROOT / DETECTOR
-    common = ('--work-dir', folder, *options)
-    run('Training (detector)', 'train.py', config, *common)
-    weights = (ROOT / folder / 'last_checkpoint').read_text()
-    val = 'val2017'
-    run(
-        'Person boxes',
-        'dataset_converters/detect_persons.py',
-        *(config, weights, '--img-root', data / val),
-        *('--ann', data / f'annotations/person_keypoints_{val}.json'),
-        # As many as COCO's keypoint AP looks at.
-        *('--max-per-img', '20', '--out', folder / 'boxes.json'),
-    )
-    return folder
+
+def draw_sheet(dump: Path, out: Path) -> None:
+    """Draw held-out people of a dump, as labelled and as predicted."""
+    people = [p for p in mmengine.load(dump) if p['raw_ann_info']]
+    chosen = np.linspace(0, len(people) - 1, min(PEOPLE, len(people)))
+    visualizer = PoseLocalVisualizer(radius=4, line_width=2)
+    coco = dict(from_file='configs/_base_/datasets/coco.py')  # of MMPose
+    visualizer.set_dataset_meta(parse_pose_metainfo(coco))
+    rows = -(-len(chosen) // COLUMNS)
+    size = (4 * COLUMNS, 3.2 * rows)
+    figure = plt.figure(figsize=size, layout='constrained')
+    cells = figure.subfigures(rows, COLUMNS, squeeze=False)
+    for cell, index in zip(cells.flat, chosen.round().astype(int)):
+        person = people[index]
+        label = person['raw_ann_info']
+        labelled = np.reshape(label['keypoints'], (1, -1, 3)).astype(float)
+        predicted = np.ones_like(labelled)
+        predicted[..., :2] = person['pred_instances']['keypoints']
+        (oks,) = oks_iou(
+            *(labelled.ravel(), predicted.reshape(1, -1)),
+            *(label['area'], [label['area']]),
+            vis_thr=0,
+        )
+        x, y, w, h = label['bbox']
+        size = np.array([0.75, 1]) * max(w / 0.75, h) * 1.2
+        corner = (x + w / 2, y + h / 2) - size / 2
+        path = ROOT / person['img_path']
+        image = mmcv.imread(path, channel_order='rgb')
+        crop = mmcv.imcrop(image, np.r_[corner, corner + size], pad_fill=255)
+        crop = mmcv.imresize(crop, (240, 320))
+        cell.suptitle(f'{path.stem}, OKS {oks:.2f}')
+        pair = (('label', labelled), ('prediction', predicted))
+        for axes, (title, points) in zip(cell.subplots(1, 2), pair):
+            keypoints = (points[..., :2] - corner) * 320 / size[1]
+            pose = InstanceData(
+                keypoints=keypoints, keypoint_scores=points[..., 2]
+            )
+            sample = PoseDataSample(pred_instances=pose)
+            drawn = visualizer.add_datasample('', crop, sample, draw_gt=False)
+            axes.imshow(drawn)
+            axes.set_title(title)
+            axes.axis('off')
+    figure.savefig(out)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--loss', default='hmw', help=', '.join(LOSSES))
+    parser.add_argument('--loss', default='hmw', choices=LOSSES)
     parser.add_argument('--data', type=Path, default=Path('data', 'demo'))
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs'))
     parser.add_argument('--epochs', type=int, help='fewer, for a quick look')
-    parser.add_argument(
-        '--full', action='store_true', help='with a detector and a clip'
-    )
+    text = 'with a detector and a clip'
+    parser.add_argument('--full', action='store_true', help=text)
     args = parser.parse_args()
-    if args.loss not in LOSSES:
-        sys.exit(f'LOSS must be one of {", ".join(LOSSES)}, got {args.loss}.')
 
     token = '' if args.loss == 'mse' else f'{args.loss}-'
     (config,) = (ROOT / 'configs' / 'demo').glob(
         f'td-hm_mobilenetv3-dwattn_{token}1xb*.py'
     )
     work_dir = args.work_dir / f'demo_{args.loss}'
-
-    run('Data', 'dataset_converters/prepare_demo_data.py', '--out', args.data)
+    detector = args.work_dir / 'demo_detector'
     options = ['--cfg-options', f'data_root={args.data}']
     if args.epochs:
         options += [f'train_cfg.max_epochs={args.epochs}']
         options += ['train_cfg.val_interval=1']
         options += ['default_hooks.checkpoint.interval=1']
-    seconds = run(
-        f'Training ({args.loss})',
-        'train.py',
-        *(config, '--work-dir', work_dir, *options),
-    )
-    checkpoint = Path((ROOT / work_dir / 'last_checkpoint').read_text())
-    box_files = {'simulated': args.data / BOX_FILE}
+
+    script = 'dataset_converters/prepare_demo_data.py'
+    run_step('Data', script, '--out', args.data)
+    train = ('train.py', config, '--work-dir', work_dir, *options)
+    seconds = run_step(f'Training ({args.loss})', *train)
+    checkpoint = last_checkpoint(work_dir)
+    box_files = {'annotated': None, 'simulated': args.data / BOX_FILE}
     if args.full:
-        detector = train_detector(args.data, args.work_dir, args.epochs)
+        detect = ('--work-dir', detector, *options)
+        run_step('Training (detector)', 'train.py', ROOT / DETECTOR, *detect)
+        found, val = last_checkpoint(detector), 'val2017'
+        annotations = args.data / f'annotations/person_keypoints_{val}.json'
+        run_step(
+            'Person boxes',
+            'dataset_converters/detect_persons.py',
+            *(ROOT / DETECTOR, found, '--img-root', args.data / val),
+            *('--ann', annotations, '--out', detector / 'boxes.json'),
+            *('--max-per-img', 20),  # as many as COCO's keypoint AP looks at
+        )
         box_files['detected'] = detector / 'boxes.json'
-    scores = {}
-    for boxes in ('annotated', *box_files):
-        more = []
-        if boxes in box_files:
-            more = [f'test_dataloader.dataset.bbox_file={box_files[boxes]}']
-        stem = work_dir / boxes
-        run(
-            f'Test with boxes: {boxes}',
-            'test.py',
-            *(config, checkpoint, '--work-dir', work_dir / 'test'),
-            *('--out', f'{stem}.json', '--dump', f'{stem}.pkl'),
-            *(*options, *more),
-        )
-        scores[boxes] = json.loads((ROOT / f'{stem}.json').read_text())
-
-    sheet, curve = work_dir / 'held_out.png', work_dir / 'training.png'
-    tools = 'analysis_tools'
-    predictions = work_dir / 'annotated.pkl'
-    run('Pictures', f'{tools}/draw_predictions.py', predictions, sheet)
-    run('Curves', f'{tools}/plot_training.py', work_dir, curve)
-
-    if args.full:
-        clip = work_dir / 'clip'
-        weights = (ROOT / detector / 'last_checkpoint').read_text()
-        run(
-            'Clip',
-            'infer.py',
-            *(args.data / CLIP, '--pose', config, checkpoint),
-            *('--det', ROOT / DETECTOR, weights, '--out', clip),
-        )
-
     table = Table(title=f'Held-out frames, loss: {args.loss}')
     for column in ('person boxes', 'AP', 'AP .5', 'AP .75', 'AR'):
         table.add_column(column, justify='right')
-    for boxes, score in scores.items():
+    for boxes, file in box_files.items():
+        stem = work_dir / boxes
+        more = [f'test_dataloader.dataset.bbox_file={file}'] if file else []
+        run_step(
+            f'Test with boxes: {boxes}',
+            *('test.py', config, checkpoint, '--work-dir', work_dir / 'test'),
+            *('--out', f'{stem}.json', '--dump', f'{stem}.pkl'),
+            *(*options, *more),
+        )
+        text = (ROOT / f'{stem}.json').read_text(encoding='utf-8')
+        score = json.loads(text)
         keys = ('coco/AP', 'coco/AP .5', 'coco/AP .75', 'coco/AR')
         table.add_row(boxes, *(f'{score[key]:.3f}' for key in keys))
+    files = {}
+    if args.full:
+        clip = args.data / 'clips' / 'cam04.mp4'
+        run_step(
+            'Clip',
+            *('infer.py', clip, '--pose', config, checkpoint, '--overwrite'),
+            *('--det', ROOT / DETECTOR, found, '--out', work_dir / 'clip'),
+        )
+        files['clip'] = work_dir / 'clip' / clip.name
+    files['contact sheet'] = work_dir / 'held_out.png'
+    draw_sheet(
+        ROOT / work_dir / 'annotated.pkl', ROOT / files['contact sheet']
+    )
+    files.update(checkpoint=checkpoint, config=config)
+
     console = Console()
     console.print()
     console.print(table)
     console.print(f'training        {seconds / 60:.1f} minutes')
-    files = {'clip': clip / CLIP.name} if args.full else {}
-    for name, path in (
-        *files.items(),
-        ('contact sheet', sheet),
-        ('training curve', curve),
-        ('checkpoint', checkpoint),
-        ('config', config),
-    ):
+    for name, path in files.items():
         console.print(f'{name:15} {path}', soft_wrap=True, highlight=False)
 
 
