@@ -33,11 +33,11 @@ people who sit, bend or leave the picture are cropped closer than by MPII.
 
 import argparse
 import json
-import os
+import math
 import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -48,19 +48,40 @@ from mmpose.structures.bbox import (
 )
 from scipy.optimize import linear_sum_assignment
 
+from mmpose_lossplus.experiments.entries import (
+    IMAGE,
+    are_numbers,
+    check_entries,
+    is_integer,
+    is_text,
+    read_json,
+)
+from mmpose_lossplus.experiments.files import write_text
+
 # The body around its joints, as part of their box.
 BORDER = 0.1
 # Of MpiiDataset: the unit of a scale, and its shift of a centre downwards.
 PIXEL_STD = 200
 SHIFT = 15
-
-
-def load(file: Path, expected: str) -> Any:
-    """Load a JSON file."""
-    try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        sys.exit(f'{file} cannot be read ({error}), expected {expected}.')
+PERSON = dict(
+    image=(
+        lambda name: is_text(name) and name.split('.')[0].isdecimal(),
+        'the name of a picture such as 015601864.jpg',
+    ),
+    center=(lambda center: are_numbers(center, 2), 'x and y'),
+    scale=(are_numbers, 'a number'),
+    joints=(lambda places: are_numbers(places, 16, 2), 'x, y of 16 joints'),
+    joints_vis=(lambda seen: are_numbers(seen, 16), '0 or 1 of 16 joints'),
+)
+BOX = dict(
+    image_id=(is_integer, 'an integer'),
+    category_id=(
+        lambda number: is_integer(number) and number > 0,
+        '1 for a person, a greater integer for another category',
+    ),
+    bbox=(lambda box: are_numbers(box, 4), 'x, y, width and height'),
+    score=(are_numbers, 'a number'),
+)
 
 
 def image_id(picture: str) -> int:
@@ -68,91 +89,33 @@ def image_id(picture: str) -> int:
     return int(picture.split('.')[0])
 
 
-def load_people(file: Path) -> List[dict]:
-    """Load and check MPII's annotation in MMPose's format."""
-    expected = (
-        "MPII's annotation in MMPose's format, a list of people with image, "
-        'center, scale, joints and joints_vis'
-    )
-    people = load(file, expected)
-    if not isinstance(people, list) or not people:
-        sys.exit(f'{file} is no list of people, expected {expected}.')
-    for i, person in enumerate(people):
-        try:
-            image_id(person['image'])
-            joints = np.array(person['joints'], dtype=float)
-            center = np.array(person['center'], dtype=float)
-            valid = (
-                joints.shape == (len(person['joints_vis']), 2)
-                and center.shape == (2,)
-                and np.isfinite([*joints.ravel(), *center]).all()
-                and np.isfinite(float(person['scale']))
-            )
-        except (AttributeError, KeyError, TypeError, ValueError):
-            valid = False
-        if not valid:
-            sys.exit(f'Entry {i} of {file} is no person, expected {expected}.')
-    return people
-
-
-def load_names(file: Path) -> Dict[int, str]:
-    """Load the pictures' names by image id from a COCO-style file."""
-    expected = 'a COCO-style file whose images have id and file_name'
-    try:
-        return {
-            image['id']: Path(image['file_name']).name
-            for image in load(file, expected)['images']
-        }
-    except (KeyError, TypeError):
-        sys.exit(f'{file} lists no images, expected {expected}.')
-
-
-def load_detections(
-    file: Path, score_thr: float
-) -> Tuple[Dict[int, np.ndarray], int]:
-    """Load the people's boxes from a box file.
+def detected_boxes(
+    entries: List[dict], names: Dict[int, str], score_thr: float
+) -> Dict[str, np.ndarray]:
+    """The people's boxes in pictures.
 
     Args:
-        file (Path): MMPose's ``bbox_file``, a list of dicts with
-            ``image_id``, ``category_id``, ``bbox`` (x, y, w, h) and
-            ``score``.
+        entries (list[dict]): Content of a box file.
+        names (dict[int, str]): The pictures by image id.
         score_thr (float): Lowest score of a box that counts.
 
     Returns:
-        tuple[dict[int, np.ndarray], int]: Left, top, right and bottom in
-        pixels by image id, of shape (boxes, 4); and some image id of the
-        file.
+        dict[str, np.ndarray]: Left, top, right and bottom in pixels by
+        picture, of shape (boxes, 4).
     """
-    expected = (
-        "MMPose's bbox_file, a list of boxes with image_id, category_id, "
-        'bbox (x, y, w, h) and score'
-    )
-    entries = load(file, expected)
-    if not isinstance(entries, list) or not entries:
-        sys.exit(f'{file} is no list of boxes, expected {expected}.')
     boxes = defaultdict(list)
-    for i, entry in enumerate(entries):
-        try:
-            image = int(entry['image_id'])
-            score = float(entry['score'])
-            box = np.array(entry['bbox'], dtype=float)
-            person = entry['category_id'] == 1
-            valid = box.shape == (4,) and np.isfinite([score, *box]).all()
-        except (KeyError, TypeError, ValueError):
-            valid = False
-        if not valid:
-            sys.exit(f'Entry {i} of {file} is no box, expected {expected}.')
-        if person and score >= score_thr:
-            boxes[image].append(box)
-    stacked = {i: bbox_xywh2xyxy(np.stack(b)) for i, b in boxes.items()}
-    return stacked, image
+    for entry in entries:
+        good = entry['category_id'] == 1 and entry['score'] >= score_thr
+        if good and entry['image_id'] in names:
+            boxes[names[entry['image_id']]].append(entry['bbox'])
+    return {
+        name: bbox_xywh2xyxy(np.array(b, dtype=float))
+        for name, b in boxes.items()
+    }
 
 
 def joints_box(person: dict) -> Optional[np.ndarray]:
     """The box of a person's labelled joints and their border.
-
-    Args:
-        person (dict): MPII's annotation.
 
     Returns:
         np.ndarray | None: Left, top, right and bottom, if the joints span a
@@ -225,8 +188,7 @@ def convert(
 
     Args:
         people (list[dict]): MPII's annotation.
-        detections (dict[str, np.ndarray]): Detected boxes by picture, as
-            left, top, right, bottom, of shape (boxes, 4).
+        detections (dict[str, np.ndarray]): See :func:`detected_boxes`.
         iou_thr (float): See :func:`match`.
         margin (float): See :func:`place`. Defaults to 1.
 
@@ -252,47 +214,48 @@ def convert(
     return placed, ious
 
 
-def by_picture(
-    args: argparse.Namespace, pictures: List[str]
-) -> Dict[str, np.ndarray]:
-    """The detected boxes by the names of the pictures that have some."""
-    boxes, example = load_detections(args.detections, args.score_thr)
-    if args.images is None:
-        names = {image_id(picture): picture for picture in pictures}
-    else:
-        names = load_names(args.images)
-        unknown = [image for image in boxes if image not in names]
-        if unknown:
-            sys.exit(
-                f'{args.images} does not list the image id {unknown[0]} of '
-                f'{args.detections}.'
+def read(args: argparse.Namespace) -> Tuple[List[dict], Dict[str, np.ndarray]]:
+    """The people, and the detected boxes by picture.
+
+    Raises:
+        ValueError: If a file is not what it must be, or they do not fit.
+    """
+    people = check_entries(
+        read_json(args.annotations), args.annotations, PERSON
+    )
+    pictures = {person['image'] for person in people}
+    entries = check_entries(read_json(args.detections), args.detections, BOX)
+    ids = {entry['image_id'] for entry in entries}
+    names = {image_id(picture): picture for picture in pictures}
+    if args.images:
+        coco = read_json(args.images)
+        images = coco.get('images') if isinstance(coco, dict) else coco
+        check_entries(images, f'images in {args.images}', IMAGE)
+        names = {i['id']: Path(i['file_name']).name for i in images}
+        if ids - set(names):
+            raise ValueError(
+                f'{args.images} does not list the image id '
+                f'{min(ids - set(names))} of {args.detections}.'
             )
-    wanted = set(pictures)
-    found = {
-        names[image]: detected
-        for image, detected in boxes.items()
-        if names.get(image) in wanted
-    }
-    if not found:
-        hint = (
-            ''
-            if args.images
-            else f'; its image ids are such as {example}, expected '
-            f'{image_id(pictures[0])} for {pictures[0]} or --images'
+        names = {i: name for i, name in names.items() if name in pictures}
+    boxes = detected_boxes(entries, names, args.score_thr)
+    if not boxes:
+        categories = sorted({entry['category_id'] for entry in entries})
+        raise ValueError(
+            f'{args.detections} has no person (category_id 1) with a score of '
+            f'{args.score_thr:g} or more in the {len(pictures)} pictures of '
+            f'{args.annotations}: its category ids are {categories}, its '
+            f'image ids such as {min(ids)}, those of the pictures such as '
+            f'{min(names, default="none")}.'
         )
-        sys.exit(
-            f'{args.detections} has no person with a score of '
-            f'{args.score_thr:g} or more in the {len(wanted)} pictures of '
-            f'{args.annotations}{hint}.'
-        )
-    if len(found) < len(wanted) / 2:
+    if len(boxes) < len(pictures) / 2:
         print(
             f'Warning: {args.detections} has people with a score of '
-            f'{args.score_thr:g} or more in {len(found)} of {len(wanted)} '
+            f'{args.score_thr:g} or more in {len(boxes)} of {len(pictures)} '
             'pictures only.',
             file=sys.stderr,
         )
-    return found
+    return people, boxes
 
 
 def main() -> None:
@@ -301,14 +264,11 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        'annotations', type=Path, help="MPII's mpii_train.json, mpii_val.json"
+        'annotations', help="MPII's mpii_train.json, mpii_val.json"
     )
-    parser.add_argument(
-        'detections', type=Path, help="people's boxes, MMPose's bbox_file"
-    )
+    parser.add_argument('detections', help="people's boxes, as of bbox_file")
     parser.add_argument(
         '--images',
-        type=Path,
         help='COCO-style file with the names that belong to the image ids of '
         "the box file (default: the ids are the names' numbers)",
     )
@@ -323,49 +283,45 @@ def main() -> None:
         type=float,
         default=0.3,
         help="lowest score of a box, by default MMPose's for inference "
-        '(default: 0.3)',
+        '(default: %(default)s)',
     )
     parser.add_argument(
         '--iou-thr',
         type=float,
         default=0.3,
-        help='lowest IoU of a box and a person (default: 0.3)',
+        help='lowest IoU of a box and a person (default: %(default)s)',
     )
     parser.add_argument(
         '--margin',
         type=float,
         default=1,
-        help='factor on the boxes, before the 1.25 of MMPose (default: 1)',
+        help='factor on the boxes, before the 1.25 of MMPose (default: '
+        '%(default)s)',
     )
     args = parser.parse_args()
     if not 0 < args.iou_thr <= 1:
         sys.exit(
             f'--iou-thr must be above 0 and at most 1, got {args.iou_thr}.'
         )
-    if not 0 < args.margin < np.inf:
+    if not 0 < args.margin < math.inf:
         sys.exit(f'--margin must be finite and above 0, got {args.margin}.')
-    source = args.annotations
+    source = Path(args.annotations)
     out = args.out or source.with_name(f'{source.stem}_det.json')
-    if out.resolve() in (source.resolve(), args.detections.resolve()):
+    if out.resolve() in (source.resolve(), Path(args.detections).resolve()):
         sys.exit(f'--out must be another file than those read, got {out}.')
-    if out.is_dir():
-        sys.exit(f'--out must be a file, but {out} is a folder.')
-
-    people = load_people(source)
-    pictures = sorted({person['image'] for person in people})
-    detections = by_picture(args, pictures)
-    placed, ious = convert(people, detections, args.iou_thr, args.margin)
-    matched = np.flatnonzero(ious)
-    partial = out.with_name(f'{out.name}.partial')
+    try:
+        people, boxes = read(args)
+    except ValueError as error:
+        sys.exit(str(error))
+    placed, ious = convert(people, boxes, args.iou_thr, args.margin)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(placed))
-        os.replace(partial, out)
+        write_text(out, json.dumps(placed))
     except OSError as error:
-        sys.exit(f'{out} cannot be written ({error}).')
+        sys.exit(f'{out} cannot be written: {error.strerror}.')
+    matched = np.flatnonzero(ious)
     print(
-        f'{out}: {len(people)} people in {len(pictures)} pictures, '
-        f'{len(matched)} with a detected box, '
+        f'{out}: {len(people)} people, {len(matched)} with a detected box, '
         f"{len(people) - len(matched)} with MPII's own position and scale for "
         'lack of one'
     )
