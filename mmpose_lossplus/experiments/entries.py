@@ -5,6 +5,9 @@ from typing import Any, Callable, Dict, List, Tuple
 import numpy as np
 from mmengine.fileio import load
 
+# For each field, whether a value is right, and what is, in words.
+Fields = Dict[str, Tuple[Callable[[Any], bool], str]]
+
 
 def read_json(file: str) -> Any:
     """Read a JSON file from any file backend, as UTF-8 in any locale.
@@ -21,24 +24,11 @@ def read_json(file: str) -> Any:
         raise ValueError(f'{file} is not JSON: {error}.') from None
 
 
-def check_entries(
-    entries: Any,
-    name: str,
-    fields: Dict[str, Tuple[Callable[[Any], bool], str]],
-) -> List[dict]:
-    """Check all entries of a list.
-
-    Args:
-        entries (Any): Should be a list of dicts.
-        name (str): What to call the list.
-        fields (dict): For each field that an entry must have, whether a value
-            is right, and what is, in words.
-
-    Returns:
-        list[dict]: The entries.
+def check(entries: Any, name: str, fields: Fields) -> None:
+    """Check that a value is a list of entries with such fields.
 
     Raises:
-        ValueError: If it is no list or empty, or of the first wrong field.
+        ValueError: If it is not, with the first wrong field.
     """
     if not isinstance(entries, list) or not entries:
         raise ValueError(
@@ -53,15 +43,10 @@ def check_entries(
                     f'{field} of entry {i} of {name} is {value!r:.60}, '
                     f'expected {expected}.'
                 )
-    return entries
 
 
 def is_integer(value: Any) -> bool:
     return type(value) is int  # True is an int, too
-
-
-def is_text(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 def are_numbers(value: Any, *shape: int) -> bool:
@@ -74,4 +59,24 @@ def are_numbers(value: Any, *shape: int) -> bool:
     return real and bool(np.isfinite(array).all())
 
 
-IMAGE = dict(id=(is_integer, 'an integer'), file_name=(is_text, 'a name'))
+INTEGER = (is_integer, 'an integer')
+NAME = (lambda value: isinstance(value, str), 'a name')
+
+
+def read_images(file: str) -> Tuple[dict, List[dict]]:
+    """Read a COCO-style file: all of it, and its images' id and file_name.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    coco = read_json(file)
+    images = coco.get('images') if isinstance(coco, dict) else None
+    fields = dict(id=INTEGER, file_name=NAME)
+    check(images, f'images in {file}', fields)
+    ids = {image['id'] for image in images}
+    if len(ids) < len(images):
+        raise ValueError(
+            f'{file} lists {len(images)} images with {len(ids)} different '
+            'ids, expected one for each.'
+        )
+    return coco, [{key: image[key] for key in fields} for image in images]

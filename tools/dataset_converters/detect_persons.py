@@ -11,8 +11,8 @@ its name is, as COCO's and MPII's are; if any name is none, the ids are 1, 2,
 the boxes, as FILE.images.json, for MMPose's ann_file.
 
 Boxes with low scores are kept: a pose that is missing costs AP, and a false
-one that comes after all others costs little. So --score-thr and --nms-thr go
-into the detector itself, whose own threshold is often 0.05.
+one that comes after all others costs little. So --score-thr goes into the
+detector itself, whose own threshold is often 0.05.
 
 Several GPUs: torchrun --nproc_per_node 8 (this) --launcher pytorch, or slurm.
 """
@@ -34,28 +34,26 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.fileio import join_path, list_dir_or_file
-from mmengine.runner import Runner
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader, Runner
 from torch.utils.data import Dataset
 
 try:
-    from mmdet.apis import init_detector
     from mmdet.evaluation import CocoMetric
     from mmdet.models import BaseDetector
+    from mmdet.registry import DATASETS, MODELS
     from mmdet.utils import get_test_pipeline_cfg
 except ModuleNotFoundError as error:
     sys.exit(f'The detectors are those of MMDet: mim install mmdet ({error}).')
 
-from mmpose_lossplus.experiments.entries import (
-    IMAGE,
-    are_numbers,
-    check_entries,
-    read_json,
-)
+from mmpose_lossplus.experiments import entries
 from mmpose_lossplus.experiments.files import write_text
 from mmpose_lossplus.experiments.weights import load_from_file, summary
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 PERSON = dict(id=1, name='person')
+METRICS = ['mAP', 'mAP_50', 'AR@100']
 # A detector's own limit, for which all classes compete, is lifted to this.
 NO_LIMIT = 100000
 # 104125 boxes for the 5000 images of val2017 are in the file of AP 56.4, see
@@ -65,7 +63,6 @@ NO_LIMIT = 100000
 PUBLISHED_PER_IMAGE = 104125 / 5000
 THIN_PER_IMAGE = PUBLISHED_PER_IMAGE / 4
 THIN_SCORE = 0.05
-METRICS = ['mAP', 'mAP_50', 'AR@100']
 
 
 class Pictures(Dataset):
@@ -81,7 +78,7 @@ class Pictures(Dataset):
         blank (str): Path of a blank picture.
     """
 
-    metainfo = dict(classes=('person',))
+    metainfo = dict(classes=(PERSON['name'],))
 
     def __init__(
         self, images: List[dict], root: str, pipeline: List[dict], blank: str
@@ -96,7 +93,6 @@ class Pictures(Dataset):
         return len(self.images)
 
     def read(self, image: dict) -> Optional[dict]:
-        """What the pipeline loads, None if it cannot."""
         path = join_path(self.root, image['file_name'])
         try:
             return self.load(dict(img_path=path, img_id=image['id']))
@@ -115,7 +111,7 @@ class Pictures(Dataset):
 
 
 class PersonBoxes(CocoMetric):
-    """MMDet's writer of boxes and their AP, for people alone.
+    """MMDet's writer of boxes, and their AP, for people alone.
 
     Args:
         person (int): Label of people.
@@ -155,9 +151,8 @@ class PersonBoxes(CocoMetric):
         )
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
-        # Width and height by image id, which the list of a folder needs.
         self.sizes = {
-            image['img_id']: (image['width'], image['height'])
+            image['img_id']: dict(width=image['width'], height=image['height'])
             for image, _ in results
         }
         return super().compute_metrics(results)
@@ -187,38 +182,32 @@ def read_annotations(file: str) -> Tuple[List[dict], List[dict]]:
         needs them. pycocotools takes a person with id 0 for unmatched, and
         mixes up people with one id: they are numbered from 1.
     """
-    coco = read_json(file)
-    if not isinstance(coco, dict):
-        raise ValueError(f'{file} is not COCO-style: it is no dict.')
-    listed = check_entries(coco.get('images'), f'images in {file}', IMAGE)
-    images = [{key: image[key] for key in IMAGE} for image in listed]
-    known = {image['id'] for image in images}
-    if len(known) < len(images):
-        raise ValueError(
-            f'{file} lists {len(images)} images with {len(known)} different '
-            'ids, expected one for each.'
-        )
+    coco, images = entries.read_images(file)
     if not coco.get('annotations'):
         return images, []
-    categories = check_entries(
-        coco.get('categories'),
-        f'categories in {file}',
-        dict(id=IMAGE['id'], name=IMAGE['file_name']),
-    )
-    names = {category['id']: category['name'] for category in categories}
-    labels = check_entries(
-        coco['annotations'],
-        f'annotations in {file}',
-        dict(
-            image_id=(lambda i: i in known, 'the id of an image in the file'),
-            category_id=(lambda i: i in names, f'one of {sorted(names)}'),
-            bbox=(
-                lambda box: are_numbers(box, 4) and min(box[2:]) >= 0,
-                'finite x, y, width and height',
-            ),
-            iscrowd=(lambda crowd: crowd in (None, 0, 1), '0 or 1'),
+    categories = dict(id=entries.INTEGER, name=entries.NAME)
+    entries.check(coco.get('categories'), f'categories in {file}', categories)
+    names = {
+        category['id']: category['name'] for category in coco['categories']
+    }
+    known = {image['id'] for image in images}
+    fields = dict(
+        image_id=(
+            lambda value: entries.is_integer(value) and value in known,
+            'the id of an image in the file',
         ),
+        category_id=(
+            lambda value: entries.is_integer(value) and value in names,
+            f'one of {sorted(names)}',
+        ),
+        bbox=(
+            lambda box: entries.are_numbers(box, 4) and min(box[2:]) >= 0,
+            'finite x, y, width and height',
+        ),
+        iscrowd=(lambda crowd: crowd in (None, 0, 1), '0 or 1'),
     )
+    labels = coco['annotations']
+    entries.check(labels, f'annotations in {file}', fields)
     labels = [a for a in labels if names[a['category_id']] == PERSON['name']]
     return images, [
         dict(
@@ -234,41 +223,12 @@ def read_annotations(file: str) -> Tuple[List[dict], List[dict]]:
     ]
 
 
-def set_thresholds(
-    test_cfg: ConfigDict, score_thr: float, nms_thr: Optional[float]
-) -> None:
-    """Make a detector keep low scores, in place.
+def read_detector_config(path: str, score_thr: float) -> Config:
+    """Read a detector's config and make it keep low scores.
 
     Two-stage detectors have their thresholds in ``rcnn``. Detectors without
-    NMS, such as DETR, have no thresholds: their limit of boxes is that of the
-    queries and stays.
-
-    Args:
-        test_cfg (ConfigDict): Of the model.
-        score_thr (float): Lowest score.
-        nms_thr (float, optional): IoU above which the lower of two scores
-            goes. ``None`` keeps the detector's own.
+    NMS, such as DETR, have none: their limit is that of the queries and stays.
     """
-    head = test_cfg.get('rcnn', test_cfg)
-    if 'score_thr' in head:
-        head.score_thr = score_thr
-    nms = head.get('nms')
-    if not nms:
-        if nms_thr is not None:
-            raise ValueError(f'--nms-thr is {nms_thr}, but there is no NMS.')
-        return
-    if 'max_per_img' in head:
-        head.max_per_img = NO_LIMIT
-    if 'min_score' in nms:  # of soft NMS
-        nms.min_score = score_thr
-    if nms_thr is not None:
-        nms.iou_threshold = nms_thr
-
-
-def read_detector_config(
-    path: str, score_thr: float, nms_thr: Optional[float]
-) -> Config:
-    """Read a detector's config, and see :func:`set_thresholds`."""
     try:
         cfg = Config.fromfile(path)
         get_test_pipeline_cfg(cfg)
@@ -277,58 +237,62 @@ def read_detector_config(
         raise ValueError(
             f'{path} is not the config of a detector: {summary(error)}.'
         ) from None
-    set_thresholds(test_cfg, score_thr, nms_thr)
+    head = test_cfg.get('rcnn', test_cfg)
+    if 'score_thr' in head:
+        head.score_thr = score_thr
+    nms = head.get('nms')
+    if nms and 'max_per_img' in head:
+        head.max_per_img = NO_LIMIT
+    if nms and 'min_score' in nms:  # of soft NMS
+        nms.min_score = score_thr
     return cfg
 
 
 def build_detector(cfg: Config, checkpoint: str) -> Tuple[BaseDetector, int]:
-    """Build a detector with all of its weights.
+    """Build a detector with all of its weights, and find its label of people.
 
-    Args:
-        cfg (Config): The config.
-        checkpoint (str): Path or URL of the weights.
-
-    Returns:
-        tuple[BaseDetector, int]: The detector, and its label of people.
+    Unlike :func:`mmdet.apis.init_detector`, it refuses weights that do not
+    fit, and takes the config's classes if a checkpoint names none.
     """
+    name = cfg.filename
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
     try:
-        model = init_detector(cfg, checkpoint, palette='random', device='cpu')
-    except Exception as error:  # whatever components and pickles raise
+        model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    except Exception as error:  # whatever the components raise
         raise ValueError(
-            f'{cfg.filename} with {checkpoint} is no detector: '
-            f'{summary(error)}.'
+            f'The model of {name} cannot be built: {summary(error)}.'
         ) from None
     if not isinstance(model, BaseDetector):
-        raise ValueError(
-            f"{cfg.filename} is not a detector of MMDet's, its model is "
-            f'{type(model).__name__}.'
-        )
-    # MMDet only warns of weights that do not fit.
-    load_from_file(model, checkpoint, cfg.filename)
-    classes = list(model.dataset_meta['classes'])
-    if PERSON['name'] not in classes:
-        raise ValueError(
-            f'The detector of {cfg.filename} has no class person among its '
-            f'{len(classes)}: {", ".join(classes[:5])}.'
-        )
+        raise ValueError(f'{name} is no detector but {type(model).__name__}.')
+    load_from_file(model, checkpoint, name)
     # Boxes do not need the masks, which take long for so many.
     if getattr(getattr(model, 'roi_head', None), 'mask_head', None):
         model.roi_head.mask_head = None
-    return model, classes.index(PERSON['name'])
+
+    loaded = CheckpointLoader.load_checkpoint(
+        checkpoint, map_location='cpu', logger='silent'
+    )
+    meta = loaded.get('meta', {})
+    meta = {**meta, **meta.get('dataset_meta', {})}
+    classes = meta.get('classes', meta.get('CLASSES'))
+    if classes is None:
+        dataset = dict(cfg.test_dataloader.dataset, lazy_init=True)
+        classes = DATASETS.build(dataset).metainfo.get('classes', ())
+    if PERSON['name'] not in classes:
+        raise ValueError(
+            f'The detector of {name} has no class person among its '
+            f'{len(classes)}: {", ".join(classes[:5])}.'
+        )
+    return model, list(classes).index(PERSON['name'])
 
 
 def build_runner(
     args: argparse.Namespace, folder: str
 ) -> Tuple[Runner, PersonBoxes]:
-    """Read all that the command line names, so that a fault is said at once.
+    """Build MMEngine's runner of a test, and the metric that writes the boxes.
 
-    Args:
-        args (Namespace): The command line.
-        folder (str): Folder for temporary files.
-
-    Returns:
-        tuple[Runner, PersonBoxes]: MMEngine's runner for a test, and the
-        metric with which it writes the boxes.
+    All that the command line names is read here, so that faults are said
+    before the detection. The folder is for what is not kept.
     """
     people = []
     if args.ann is None:
@@ -337,7 +301,7 @@ def build_runner(
         images, people = read_annotations(args.ann)
         if not people:
             print(f'no person AP: {args.ann} has no annotated persons')
-    cfg = read_detector_config(args.config, args.score_thr, args.nms_thr)
+    cfg = read_detector_config(args.config, args.score_thr)
     model, person = build_detector(cfg, args.checkpoint)
     blank = os.path.join(folder, 'blank.png')
     cv2.imwrite(blank, np.zeros((32, 32, 3), np.uint8))
@@ -387,50 +351,23 @@ def build_runner(
     return runner, metric
 
 
-def list_readable(
-    images: List[dict], sizes: Dict[int, Tuple[int, int]]
-) -> List[dict]:
-    """Images with their size, and a line about those that have none."""
-    found = [
-        dict(image, width=sizes[image['id']][0], height=sizes[image['id']][1])
-        for image in images
-    ]
-    bad = [image['file_name'] for image in found if not image['width']]
-    if bad:
-        print(
-            f'{len(bad)} of {len(images)} images could not be read and have '
-            f'no boxes: {", ".join(bad[:5])}{", ..." if bad[5:] else ""}'
-        )
-    return [image for image in found if image['width']]
-
-
 def say_what_is_in(out: Path, images: int) -> None:
     """Print what the box file of so many images has, and if it looks thin."""
     boxes = json.loads(out.read_text(encoding='utf-8'))
     scores = [box['score'] for box in boxes] or [0]
+    average = len(boxes) / images
     without = images - len({box['image_id'] for box in boxes})
     print(
-        f'{out}: {len(boxes)} boxes in {images} images, '
-        f'{len(boxes) / images:.1f} per image, {without} images without, '
-        f'scores {min(scores):.3f} to {max(scores):.3f}, '
-        f'{out.stat().st_size / 1e6:.2f} MB'
+        f'{out}: {len(boxes)} boxes in {images} images, {average:.1f} per '
+        f'image, {without} images without, scores {min(scores):.3f} to '
+        f'{max(scores):.3f}, {out.stat().st_size / 1e6:.2f} MB'
     )
-    reasons = []
-    if len(boxes) < THIN_PER_IMAGE * images:
-        reasons.append(
-            f'{len(boxes) / images:.1f} boxes per image, and the usual file '
-            f'for COCO val2017 has {PUBLISHED_PER_IMAGE:.1f}'
-        )
-    if min(scores) >= THIN_SCORE:
-        reasons.append(
-            f'no score below {min(scores):.3f}, and AP needs the people of '
-            'low scores, too'
-        )
-    if reasons:
+    if average < THIN_PER_IMAGE or min(scores) >= THIN_SCORE:
         print(
-            f'Warning: the file looks thin ({"; ".join(reasons)}): expect a '
-            'lower pose AP, or lower --score-thr, or train the detector '
-            'longer.'
+            f'Warning: the file looks thin, expect a lower pose AP. The usual '
+            f'file for COCO val2017 has {PUBLISHED_PER_IMAGE:.1f} boxes per '
+            f'image, and AP needs scores below {THIN_SCORE}, too: lower '
+            '--score-thr, or train the detector longer.'
         )
 
 
@@ -446,50 +383,33 @@ def count(text: str) -> int:
     return int(text)
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('config', help="detector's config, as of MMDet")
-    parser.add_argument('checkpoint', help='its weights, a path or a URL')
-    parser.add_argument(
-        '--out', type=Path, required=True, help='box file to write, FILE.json'
-    )
-    parser.add_argument(
-        '--img-root', required=True, help='folder of the pictures'
-    )
-    parser.add_argument('--ann', help='COCO-style annotations')
-    parser.add_argument(
+    add = parser.add_argument
+    add('config', help="detector's config, as of MMDet")
+    add('checkpoint', help='its weights, a path or a URL')
+    add('--out', type=Path, required=True, help='FILE.json to write')
+    add('--img-root', required=True, help='folder of the pictures')
+    add('--ann', help='COCO-style annotations')
+    add(
         '--score-thr',
         type=fraction,
         default=0.001,
         help='lowest score (default: %(default)s)',
     )
-    parser.add_argument(
-        '--nms-thr', type=fraction, help="IoU of NMS (default: detector's own)"
-    )
-    parser.add_argument(
+    add(
         '--max-per-img',
         type=count,
         default=100,
         help="people per image (default: %(default)s, as in COCO's box AP)",
     )
-    parser.add_argument(
-        '--batch-size', type=count, help="default: that of the config's test"
-    )
-    parser.add_argument(
-        '--num-workers',
-        type=int,
-        default=2,
-        help='processes that load pictures (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='job launcher for several GPUs',
-    )
+    add('--batch-size', type=count, help="default: that of the config's test")
+    add('--num-workers', type=int, default=2, help='default: %(default)s')
+    launchers = ['none', 'pytorch', 'slurm', 'mpi']
+    add('--launcher', choices=launchers, default='none', help='several GPUs')
     args = parser.parse_args()
     # MMPose knows the format by the name.
     if args.out.suffix != '.json' or args.out.is_dir():
@@ -498,6 +418,11 @@ def main() -> None:
         sys.exit(f'--out and --ann are both {args.ann}.')
     if args.launcher != 'none' and not torch.cuda.is_available():
         sys.exit(f'--launcher {args.launcher} needs GPUs, found none.')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
     # In the C locale, names of pictures need not be printable.
     sys.stdout.reconfigure(errors='backslashreplace')
     with tempfile.TemporaryDirectory() as folder:
@@ -513,7 +438,14 @@ def main() -> None:
         return
 
     images = runner.test_dataloader.dataset.images
-    images = list_readable(images, metric.sizes)
+    images = [dict(image, **metric.sizes[image['id']]) for image in images]
+    bad = [image['file_name'] for image in images if not image['width']]
+    if bad:
+        print(
+            f'{len(bad)} of {len(images)} images could not be read and have '
+            f'no boxes: {", ".join(bad[:5])}{", ..." if bad[5:] else ""}'
+        )
+    images = [image for image in images if image['width']]
     if args.ann is None:
         listed = args.out.with_suffix('.images.json')
         content = dict(images=images, categories=[PERSON])

@@ -48,14 +48,7 @@ from mmpose.structures.bbox import (
 )
 from scipy.optimize import linear_sum_assignment
 
-from mmpose_lossplus.experiments.entries import (
-    IMAGE,
-    are_numbers,
-    check_entries,
-    is_integer,
-    is_text,
-    read_json,
-)
+from mmpose_lossplus.experiments import entries
 from mmpose_lossplus.experiments.files import write_text
 
 # The body around its joints, as part of their box.
@@ -65,22 +58,24 @@ PIXEL_STD = 200
 SHIFT = 15
 PERSON = dict(
     image=(
-        lambda name: is_text(name) and name.split('.')[0].isdecimal(),
+        lambda name: (
+            isinstance(name, str) and name.split('.')[0].isdecimal()
+        ),
         'the name of a picture such as 015601864.jpg',
     ),
-    center=(lambda center: are_numbers(center, 2), 'x and y'),
-    scale=(are_numbers, 'a number'),
-    joints=(lambda places: are_numbers(places, 16, 2), 'x, y of 16 joints'),
-    joints_vis=(lambda seen: are_numbers(seen, 16), '0 or 1 of 16 joints'),
+    center=(lambda place: entries.are_numbers(place, 2), 'x and y'),
+    scale=(entries.are_numbers, 'a number'),
+    joints=(lambda places: entries.are_numbers(places, 16, 2), '16 x and y'),
+    joints_vis=(lambda seen: entries.are_numbers(seen, 16), '16 times 0 or 1'),
 )
 BOX = dict(
-    image_id=(is_integer, 'an integer'),
+    image_id=entries.INTEGER,
     category_id=(
-        lambda number: is_integer(number) and number > 0,
+        lambda number: entries.is_integer(number) and number > 0,
         '1 for a person, a greater integer for another category',
     ),
-    bbox=(lambda box: are_numbers(box, 4), 'x, y, width and height'),
-    score=(are_numbers, 'a number'),
+    bbox=(lambda box: entries.are_numbers(box, 4), 'x, y, width and height'),
+    score=(entries.are_numbers, 'a number'),
 )
 
 
@@ -89,37 +84,10 @@ def image_id(picture: str) -> int:
     return int(picture.split('.')[0])
 
 
-def detected_boxes(
-    entries: List[dict], names: Dict[int, str], score_thr: float
-) -> Dict[str, np.ndarray]:
-    """The people's boxes in pictures.
-
-    Args:
-        entries (list[dict]): Content of a box file.
-        names (dict[int, str]): The pictures by image id.
-        score_thr (float): Lowest score of a box that counts.
-
-    Returns:
-        dict[str, np.ndarray]: Left, top, right and bottom in pixels by
-        picture, of shape (boxes, 4).
-    """
-    boxes = defaultdict(list)
-    for entry in entries:
-        good = entry['category_id'] == 1 and entry['score'] >= score_thr
-        if good and entry['image_id'] in names:
-            boxes[names[entry['image_id']]].append(entry['bbox'])
-    return {
-        name: bbox_xywh2xyxy(np.array(b, dtype=float))
-        for name, b in boxes.items()
-    }
-
-
 def joints_box(person: dict) -> Optional[np.ndarray]:
-    """The box of a person's labelled joints and their border.
+    """Left, top, right and bottom of labelled joints and their border.
 
-    Returns:
-        np.ndarray | None: Left, top, right and bottom, if the joints span a
-        box.
+    None if they span no box.
     """
     labelled = np.array(person['joints_vis']) > 0
     points = np.array(person['joints'], dtype=float)[labelled]
@@ -159,18 +127,10 @@ def match(
 
 
 def place(person: dict, box: np.ndarray, margin: float) -> dict:
-    """Move a person to a box.
+    """Move a person to a box, of which the crop is ``margin`` times as large.
 
-    Args:
-        person (dict): MPII's annotation.
-        box (np.ndarray): Left, top, right and bottom.
-        margin (float): Side of the square around the box as part of its
-            longer side.
-
-    Returns:
-        dict: The annotation with the ``center`` and ``scale`` from which
-        MpiiDataset, which subtracts 1 from the centre and moves it down by 15
-        scale, gets the box's centre and 200 scale, the side of the square.
+    MpiiDataset subtracts 1 from the ``center``, moves it down by 15 scale,
+    and takes 200 scale for the side of the square around it.
     """
     (x, y), size = bbox_xyxy2cs(box, padding=margin)
     scale = float(size.max()) / PIXEL_STD
@@ -188,7 +148,7 @@ def convert(
 
     Args:
         people (list[dict]): MPII's annotation.
-        detections (dict[str, np.ndarray]): See :func:`detected_boxes`.
+        detections (dict[str, np.ndarray]): Boxes by picture, (boxes, 4).
         iou_thr (float): See :func:`match`.
         margin (float): See :func:`place`. Defaults to 1.
 
@@ -203,8 +163,8 @@ def convert(
         if box is not None and person['image'] in detections:
             pictures[person['image']].append((i, box))
     placed, ious = list(people), np.zeros(len(people))
-    for picture, entries in pictures.items():
-        index, boxes = zip(*entries)
+    for picture, members in pictures.items():
+        index, boxes = zip(*members)
         chosen, overlap = match(np.stack(boxes), detections[picture], iou_thr)
         ious[list(index)] = overlap
         for i, j in zip(index, chosen):
@@ -214,39 +174,38 @@ def convert(
     return placed, ious
 
 
-def read(args: argparse.Namespace) -> Tuple[List[dict], Dict[str, np.ndarray]]:
-    """The people, and the detected boxes by picture.
-
-    Raises:
-        ValueError: If a file is not what it must be, or they do not fit.
-    """
-    people = check_entries(
-        read_json(args.annotations), args.annotations, PERSON
-    )
+def read_people_and_boxes(
+    args: argparse.Namespace,
+) -> Tuple[List[dict], Dict[str, np.ndarray]]:
+    """MPII's people, and the detected boxes of their pictures."""
+    people = entries.read_json(args.annotations)
+    entries.check(people, args.annotations, PERSON)
     pictures = {person['image'] for person in people}
-    entries = check_entries(read_json(args.detections), args.detections, BOX)
-    ids = {entry['image_id'] for entry in entries}
+    detections = entries.read_json(args.detections)
+    entries.check(detections, args.detections, BOX)
+    ids = {box['image_id'] for box in detections}
     names = {image_id(picture): picture for picture in pictures}
     if args.images:
-        coco = read_json(args.images)
-        images = coco.get('images') if isinstance(coco, dict) else coco
-        check_entries(images, f'images in {args.images}', IMAGE)
+        _, images = entries.read_images(args.images)
         names = {i['id']: Path(i['file_name']).name for i in images}
         if ids - set(names):
             raise ValueError(
                 f'{args.images} does not list the image id '
                 f'{min(ids - set(names))} of {args.detections}.'
             )
-        names = {i: name for i, name in names.items() if name in pictures}
-    boxes = detected_boxes(entries, names, args.score_thr)
+    boxes = defaultdict(list)
+    for box in detections:
+        name = names.get(box['image_id'])
+        counts = box['category_id'] == 1 and box['score'] >= args.score_thr
+        if counts and name in pictures:
+            boxes[name].append(box['bbox'])
     if not boxes:
-        categories = sorted({entry['category_id'] for entry in entries})
         raise ValueError(
             f'{args.detections} has no person (category_id 1) with a score of '
             f'{args.score_thr:g} or more in the {len(pictures)} pictures of '
-            f'{args.annotations}: its category ids are {categories}, its '
-            f'image ids such as {min(ids)}, those of the pictures such as '
-            f'{min(names, default="none")}.'
+            f'{args.annotations}. It has the category ids '
+            f'{sorted({box["category_id"] for box in detections})} and image '
+            f'ids such as {min(ids)}, expected such as {min(names)}.'
         )
     if len(boxes) < len(pictures) / 2:
         print(
@@ -255,7 +214,10 @@ def read(args: argparse.Namespace) -> Tuple[List[dict], Dict[str, np.ndarray]]:
             'pictures only.',
             file=sys.stderr,
         )
-    return people, boxes
+    return people, {
+        name: bbox_xywh2xyxy(np.array(found, dtype=float))
+        for name, found in boxes.items()
+    }
 
 
 def main() -> None:
@@ -263,54 +225,41 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        'annotations', help="MPII's mpii_train.json, mpii_val.json"
-    )
-    parser.add_argument('detections', help="people's boxes, as of bbox_file")
-    parser.add_argument(
-        '--images',
-        help='COCO-style file with the names that belong to the image ids of '
-        "the box file (default: the ids are the names' numbers)",
-    )
-    parser.add_argument(
-        '--out',
-        type=Path,
-        help='file to write (default: the annotations with _det at the end '
-        'of the name)',
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('annotations', help="MPII's mpii_train.json, mpii_val.json")
+    add('detections', help="people's boxes, MMPose's bbox_file")
+    add('--images', help='COCO-style file with the names of image ids')
+    add('--out', type=Path, help='default: the annotations with _det')
+    default = '(default: %(default)s)'
+    add(
         '--score-thr',
         type=float,
         default=0.3,
-        help="lowest score of a box, by default MMPose's for inference "
-        '(default: %(default)s)',
+        help=f"lowest score of a box, MMPose's for inference {default}",
     )
-    parser.add_argument(
+    add(
         '--iou-thr',
         type=float,
         default=0.3,
-        help='lowest IoU of a box and a person (default: %(default)s)',
+        help=f'lowest IoU of a box and a person {default}',
     )
-    parser.add_argument(
+    add(
         '--margin',
         type=float,
         default=1,
-        help='factor on the boxes, before the 1.25 of MMPose (default: '
-        '%(default)s)',
+        help=f'factor on the boxes, before the 1.25 of MMPose {default}',
     )
     args = parser.parse_args()
     if not 0 < args.iou_thr <= 1:
-        sys.exit(
-            f'--iou-thr must be above 0 and at most 1, got {args.iou_thr}.'
-        )
+        sys.exit(f'--iou-thr is {args.iou_thr}, must be in (0, 1].')
     if not 0 < args.margin < math.inf:
-        sys.exit(f'--margin must be finite and above 0, got {args.margin}.')
+        sys.exit(f'--margin is {args.margin}, must be finite and above 0.')
     source = Path(args.annotations)
     out = args.out or source.with_name(f'{source.stem}_det.json')
     if out.resolve() in (source.resolve(), Path(args.detections).resolve()):
         sys.exit(f'--out must be another file than those read, got {out}.')
     try:
-        people, boxes = read(args)
+        people, boxes = read_people_and_boxes(args)
     except ValueError as error:
         sys.exit(str(error))
     placed, ious = convert(people, boxes, args.iou_thr, args.margin)
@@ -327,8 +276,8 @@ def main() -> None:
     )
     if len(matched):
         new, own = (
-            np.median([PIXEL_STD * entries[i]['scale'] for i in matched])
-            for entries in (placed, people)
+            np.median([PIXEL_STD * group[i]['scale'] for i in matched])
+            for group in (placed, people)
         )
         print(
             f"Of the {len(matched)}: mean IoU with the joints' box "
