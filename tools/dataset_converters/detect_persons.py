@@ -68,14 +68,8 @@ THIN_SCORE = 0.05
 class Pictures(Dataset):
     """The pictures as a detector's test pipeline packs them.
 
-    One that cannot be read becomes a blank one of size 0, so that its batch
-    stays whole and nothing is found in it.
-
-    Args:
-        images (list[dict]): ``id`` and ``file_name`` of each.
-        root (str): Folder of the pictures, in any file backend.
-        pipeline (list[dict]): MMDet's transforms; the first loads a picture.
-        blank (str): Path of a blank picture.
+    In place of one that cannot be read stands ``blank`` with the size 0, so
+    that its batch stays whole and nothing is found in it.
     """
 
     metainfo = dict(classes=(PERSON['name'],))
@@ -111,13 +105,9 @@ class Pictures(Dataset):
 
 
 class PersonBoxes(CocoMetric):
-    """MMDet's writer of boxes, and their AP, for people alone.
+    """MMDet's writer of boxes, and their AP, for the label of people alone.
 
-    Args:
-        person (int): Label of people.
-        score_thr (float): Lowest score.
-        limit (int): How many boxes of an image at most.
-        **kwargs: See :class:`mmdet.evaluation.CocoMetric`.
+    Of each image, the best ``limit`` boxes not below ``score_thr``.
     """
 
     def __init__(self, person: int, score_thr: float, limit: int, **kwargs):
@@ -341,7 +331,6 @@ def build_runner(
         default_hooks=dict(logger=dict(type='LoggerHook', interval=interval)),
         launcher=args.launcher,
         env_cfg=cfg.get('env_cfg') or dict(dist_cfg=dict(backend='nccl')),
-        default_scope=cfg.get('default_scope') or 'mmdet',
         log_level='WARNING',
     )
     if is_main_process():

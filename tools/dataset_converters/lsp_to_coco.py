@@ -9,29 +9,27 @@ lsp_train.json, LSP's second half to lsp_test.json, as in the papers; with
 in them start with the folder's own name: set ``data_root`` to the folder that
 holds both, and ``data_prefix=dict(img='')``.
 
-Joints. Both sets have one person with 14 joints per picture, left and right
-as seen by the person, but they store them differently:
+Both sets have one person with 14 joints per picture, left and right as seen by
+the person, but they store them differently:
 
 LSP, 3 x 14 x 2000
     The third value is 1 for an *occluded* joint. The README speaks of "a
     binary value specifying joint visibility", but it is 1 for 7 % of the
-    joints only, mostly of the arms and hardly ever for neck and head top.
-    Convolutional Pose Machines read it so too (``1 - joints(3)`` in
-    training/genJSON.m of shihenw/convolutional-pose-machines-release).
-    Occluded joints have a place, which the papers train on and evaluate, so
-    all are labelled: v is 1 if occluded, else 2.
+    joints only, and Convolutional Pose Machines read it so too (``1 -
+    joints(3)`` in training/genJSON.m of its release). Occluded joints have a
+    place, which the papers train on and evaluate: v is 1 if occluded, else 2.
 LSPET, 14 x 3 x 10000
     The third value is 1 for a labelled joint. The others are marked by a
     place at 0 or below and get x = y = v = 0.
 
-Pixels. COCO counts from 0. LSP is taken to count from 1 as MATLAB does; its
+COCO counts pixels from 0. LSP is taken to count from 1 as MATLAB does; its
 README does not say. LSPET's labels are left as they are: of the first 9000
 pictures' coordinates, 27 are below 1, where none could be if they counted
 from 1, and besides two far outside none is above size - 1.
 
-Box. The papers evaluate with the person's place given, which these sets do
-not have: the box is that of the labelled joints, without margin, because
-MMPose's GetBBoxCenterScale makes it 1.25 times as large.
+The papers evaluate with the person's place given, which these sets do not
+have: the box is that of the labelled joints, which MMPose makes 1.25 times as
+large.
 """
 
 import argparse

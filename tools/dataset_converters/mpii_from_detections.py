@@ -6,12 +6,11 @@ r"""Give MPII's people the boxes of a detector.
         data/mpii/annotations/mpii_val.json mpii_persons.json
 
 The first file is MPII's annotation as MMPose has it, the second a box file of
-the same pictures (MMPose's ``bbox_file``), with the number in a picture's name
-as its image id (015601864.jpg is 15601864, as in MMPose's MpiiDataset) or with
-the ids of the COCO-style file that --images names. Writes mpii_val_det.json
-beside the first: the same people in the same order, so that mpii_gt_val.mat
-still fits, with the detected centre and scale. Who has no detection keeps
-MPII's own.
+the same pictures (MMPose's ``bbox_file``) whose image ids are the numbers in
+their names, as in MMPose's MpiiDataset: 15601864 is 015601864.jpg. Writes
+mpii_val_det.json beside the first: the same people in the same order, so that
+mpii_gt_val.mat still fits, with the detected centre and scale. Who has no
+detection keeps MPII's own.
 
 Matching. MPII has joints, but no boxes: a detection is compared with the box
 of a person's labelled joints, larger by a tenth on each side because the body
@@ -20,20 +19,17 @@ person at most, so that the sum of IoUs is the largest; an IoU below --iou-thr
 is none. Of 120 people in COCO with six labelled keypoints or more, the own
 box passes 0.3 for 96 % and a neighbour's for 4 %. Boxes below --score-thr are
 left out: among all that a detector proposes, some box fits anybody, and the
-labels would choose it. People whose joints span no box, such as all of
-mpii_test.json, keep MPII's position and scale.
+labels would choose it.
 
-Scale. With --margin 1 the crop is that of MMPose for a box file: the box made
-square, 1.25 times as large (GetBBoxCenterScale). MPII's own scale stands for
-the person's height when upright. In MPII's validation part, the box of all 16
-joints is 0.94 (median) times 200 scale high if the person is upright, and
-detectors add feet, so that the crops agree; for everybody it is 0.78, so that
-people who sit, bend or leave the picture are cropped closer than by MPII.
+Scale. MMPose's crop is the box made square, 1.25 times as large, which is
+``padding`` of GetBBoxCenterScale in the config. Of MPII's validation part,
+upright people with all joints are 0.94 (median) times as high as by MPII's own
+scale, and detectors add feet, so that crops agree; all people are 0.78 times
+as high, so that those who sit, bend or leave the picture are cropped closer.
 """
 
 import argparse
 import json
-import math
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -79,11 +75,6 @@ BOX = dict(
 )
 
 
-def image_id(picture: str) -> int:
-    """The number in a picture's name, which is its id in MpiiDataset."""
-    return int(picture.split('.')[0])
-
-
 def joints_box(person: dict) -> Optional[np.ndarray]:
     """Left, top, right and bottom of labelled joints and their border.
 
@@ -104,9 +95,8 @@ def match(
     """Match the people of a picture with its detections, one to one.
 
     Args:
-        people (np.ndarray): The people's boxes of shape (N, 4), as left, top,
-            right, bottom.
-        detections (np.ndarray): The detected boxes of shape (M, 4).
+        people (np.ndarray): Left, top, right and bottom of each, (N, 4).
+        detections (np.ndarray): The same of the detected boxes, (M, 4).
         iou_thr (float): Lowest IoU of a match, above 0.
 
     Returns:
@@ -126,13 +116,13 @@ def match(
     return chosen, overlap
 
 
-def place(person: dict, box: np.ndarray, margin: float) -> dict:
-    """Move a person to a box, of which the crop is ``margin`` times as large.
+def place(person: dict, box: np.ndarray) -> dict:
+    """Move a person to a box.
 
     MpiiDataset subtracts 1 from the ``center``, moves it down by 15 scale,
     and takes 200 scale for the side of the square around it.
     """
-    (x, y), size = bbox_xyxy2cs(box, padding=margin)
+    (x, y), size = bbox_xyxy2cs(box)
     scale = float(size.max()) / PIXEL_STD
     center = [float(x) + 1, float(y) + 1 - SHIFT * scale]
     return dict(person, center=center, scale=scale)
@@ -142,7 +132,6 @@ def convert(
     people: List[dict],
     detections: Dict[str, np.ndarray],
     iou_thr: float,
-    margin: float = 1,
 ) -> Tuple[List[dict], np.ndarray]:
     """Give people the centres and scales of their detections.
 
@@ -150,7 +139,6 @@ def convert(
         people (list[dict]): MPII's annotation.
         detections (dict[str, np.ndarray]): Boxes by picture, (boxes, 4).
         iou_thr (float): See :func:`match`.
-        margin (float): See :func:`place`. Defaults to 1.
 
     Returns:
         tuple[list[dict], np.ndarray]: The people in the same order; and the
@@ -169,8 +157,7 @@ def convert(
         ious[list(index)] = overlap
         for i, j in zip(index, chosen):
             if j >= 0:
-                box = detections[picture][j]
-                placed[i] = place(people[i], box, margin)
+                placed[i] = place(people[i], detections[picture][j])
     return placed, ious
 
 
@@ -183,29 +170,20 @@ def read_people_and_boxes(
     pictures = {person['image'] for person in people}
     detections = entries.read_json(args.detections)
     entries.check(detections, args.detections, BOX)
-    ids = {box['image_id'] for box in detections}
-    names = {image_id(picture): picture for picture in pictures}
-    if args.images:
-        _, images = entries.read_images(args.images)
-        names = {i['id']: Path(i['file_name']).name for i in images}
-        if ids - set(names):
-            raise ValueError(
-                f'{args.images} does not list the image id '
-                f'{min(ids - set(names))} of {args.detections}.'
-            )
+    names = {int(picture.split('.')[0]): picture for picture in pictures}
     boxes = defaultdict(list)
     for box in detections:
-        name = names.get(box['image_id'])
         counts = box['category_id'] == 1 and box['score'] >= args.score_thr
-        if counts and name in pictures:
-            boxes[name].append(box['bbox'])
+        if counts and box['image_id'] in names:
+            boxes[names[box['image_id']]].append(box['bbox'])
     if not boxes:
         raise ValueError(
             f'{args.detections} has no person (category_id 1) with a score of '
             f'{args.score_thr:g} or more in the {len(pictures)} pictures of '
             f'{args.annotations}. It has the category ids '
             f'{sorted({box["category_id"] for box in detections})} and image '
-            f'ids such as {min(ids)}, expected such as {min(names)}.'
+            f'ids such as {detections[0]["image_id"]}, expected such as '
+            f'{min(names)} for {names[min(names)]}.'
         )
     if len(boxes) < len(pictures) / 2:
         print(
@@ -228,7 +206,6 @@ def main() -> None:
     add = parser.add_argument
     add('annotations', help="MPII's mpii_train.json, mpii_val.json")
     add('detections', help="people's boxes, MMPose's bbox_file")
-    add('--images', help='COCO-style file with the names of image ids')
     add('--out', type=Path, help='default: the annotations with _det')
     default = '(default: %(default)s)'
     add(
@@ -243,17 +220,9 @@ def main() -> None:
         default=0.3,
         help=f'lowest IoU of a box and a person {default}',
     )
-    add(
-        '--margin',
-        type=float,
-        default=1,
-        help=f'factor on the boxes, before the 1.25 of MMPose {default}',
-    )
     args = parser.parse_args()
     if not 0 < args.iou_thr <= 1:
         sys.exit(f'--iou-thr is {args.iou_thr}, must be in (0, 1].')
-    if not 0 < args.margin < math.inf:
-        sys.exit(f'--margin is {args.margin}, must be finite and above 0.')
     source = Path(args.annotations)
     out = args.out or source.with_name(f'{source.stem}_det.json')
     if out.resolve() in (source.resolve(), Path(args.detections).resolve()):
@@ -268,22 +237,13 @@ def main() -> None:
         write_text(out, json.dumps(placed))
     except OSError as error:
         sys.exit(f'{out} cannot be written: {error.strerror}.')
-    matched = np.flatnonzero(ious)
+    matched = ious[ious > 0]
+    mean = f', mean IoU {matched.mean():.3f}' if len(matched) else ''
     print(
-        f'{out}: {len(people)} people, {len(matched)} with a detected box, '
-        f"{len(people) - len(matched)} with MPII's own position and scale for "
-        'lack of one'
+        f'{out}: {len(people)} people, {len(matched)} with a detected box'
+        f"{mean}, {len(people) - len(matched)} with MPII's own position and "
+        'scale for lack of one'
     )
-    if len(matched):
-        new, own = (
-            np.median([PIXEL_STD * group[i]['scale'] for i in matched])
-            for group in (placed, people)
-        )
-        print(
-            f"Of the {len(matched)}: mean IoU with the joints' box "
-            f'{ious[matched].mean():.3f}, median side {new:.1f} pixels '
-            f"({own:.1f} by MPII's own)"
-        )
 
 
 if __name__ == '__main__':

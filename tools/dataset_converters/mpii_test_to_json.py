@@ -32,16 +32,11 @@ def number(struct: np.ndarray, *fields: str) -> Optional[float]:
 def list_people(release: Release) -> Tuple[List[dict], int]:
     """List the people on whom MPII's test set is evaluated.
 
-    Args:
-        release (Release): MPII's annotations.
-
     Returns:
-        tuple[list[dict], int]: The people, with ``image``, ``center`` (1-based
-        pixels) and ``scale`` (person's height / 200 pixels) as MPII gives
-        them, ``image_index`` and ``rect_index``, 0-based positions in
-        ``RELEASE.annolist`` and its ``annorect``, and placeholders for
-        joints; and the number of those left out because they have no
-        position or scale.
+        tuple[list[dict], int]: The people, with MPII's 1-based ``center`` and
+        its ``scale``, and 0-based positions ``image_index`` and ``rect_index``
+        in ``RELEASE.annolist`` and its ``annorect``; and the number of those
+        left out because they have no position or scale.
     """
     people, skipped = [], 0
     for image in np.flatnonzero(release.img_train == 0).tolist():
