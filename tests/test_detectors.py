@@ -136,7 +136,7 @@ def test_demo_trains_and_finds(run_tool, coco_data, tmp_path):
     out = tmp_path / 'boxes.json'
     said = run_tool(
         'dataset_converters/detect_persons.py',
-        *(DEMO, tmp_path / 'epoch_1.pth', '--device', 'cpu', '--out', out),
+        *(DEMO, tmp_path / 'epoch_1.pth', '--out', out),
         *('--img-root', coco_data / 'val2017', '--ann'),
         coco_data / 'annotations' / 'person_keypoints_val2017.json',
     ).stdout

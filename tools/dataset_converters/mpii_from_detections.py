@@ -231,7 +231,7 @@ def main() -> None:
         people, boxes = read_people_and_boxes(args)
     except ValueError as error:
         sys.exit(str(error))
-    placed, ious = convert(people, boxes, args.iou_thr, args.margin)
+    placed, ious = convert(people, boxes, args.iou_thr)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, json.dumps(placed))
