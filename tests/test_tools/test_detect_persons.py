@@ -8,7 +8,6 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-import cv2
 import mmdet
 import pytest
 import torch
@@ -35,16 +34,20 @@ dist.init_process_group('gloo')
 load_tool('dataset_converters/detect_persons.py').main()
 dist.destroy_process_group()
 """
+# Types are classes.
 KNOWN = """
-default_scope = 'mmdet'
-model = dict(
-    type='KnownBoxes', data_preprocessor=dict(type='DetDataPreprocessor'))
+from mmcv.transforms import LoadImageFromFile
+from mmdet.datasets import CocoDataset
+from mmdet.datasets.transforms import PackDetInputs
+from mmdet.models import DetDataPreprocessor
+preprocessor = dict(type=DetDataPreprocessor)
+model = dict(type='KnownBoxes', data_preprocessor=preprocessor)
 pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'ori_shape'))]
+    dict(type=LoadImageFromFile),
+    dict(type=PackDetInputs, meta_keys=('img_id', 'ori_shape'))]
+metainfo = dict(classes=('cat', 'person'))
 test_dataloader = dict(dataset=dict(
-    type='CocoDataset', ann_file='', pipeline=pipeline,
-    metainfo=dict(classes=('cat', 'person'))))
+    type=CocoDataset, ann_file='', pipeline=pipeline, metainfo=metainfo))
 """
 CAT, PERSON = 0, 1
 LEFT, RIGHT = (0, 0, 20, 40), (40, 0, 20, 40)  # x, y, w, h
@@ -79,10 +82,6 @@ class Elsewhere(LocalBackend):
 
     def get_text(self, path, *args):
         return super().get_text(path.replace('elsewhere://', ''), *args)
-
-    def list_dir_or_file(self, path, *args):
-        path = path.replace('elsewhere://', '')
-        return super().list_dir_or_file(path, *args)
 
 
 @pytest.fixture(scope='module')
@@ -180,7 +179,6 @@ def annotations(*boxes, category=1, crowd=None, **changes):
     )
 
 
-@pytest.mark.parametrize('category', [1, 7])
 @pytest.mark.parametrize(
     ('boxes', 'ap'),
     [
@@ -196,15 +194,15 @@ def annotations(*boxes, category=1, crowd=None, **changes):
         ([(0.0001, LEFT)], '0.000'),  # below the threshold
     ],
 )
-def test_person_ap(find, category, boxes, ap):
+def test_person_ap(find, boxes, ap):
     labels = (LEFT, RIGHT, (0, 50, 80, 40))
-    coco = annotations(*labels, crowd=2, category=category)
+    coco = annotations(*labels, crowd=2, category=7)
     found, said = find([(box, score, PERSON) for score, box in boxes], coco)
     assert f'person AP {ap}' in said
     assert {box['category_id'] for box in found} <= {1}
 
 
-@pytest.mark.parametrize('people', [1, 2, 4, 10])
+@pytest.mark.parametrize('people', [1, 4])
 @pytest.mark.parametrize(
     'numbers',
     [range(10), range(1, 11), [0] * 10, [5] * 10, 'abcdefghij', [None] * 10],
@@ -271,13 +269,11 @@ def change(part, field, value):
         (change('images', 'file_name', None), 'file_name .* None'),
         (change('images', 'file_name', 'a.png'), 'a.png'),
         (change('annotations', 'image_id', 12), 'image_id of entry 1 .* 12'),
-        (change('annotations', 'image_id', '11'), "image_id .* '11'"),
         (change('annotations', 'category_id', '1'), "category_id .* '1'"),
         (change('annotations', 'category_id', 0), 'category_id .* 0'),
         (change('annotations', 'bbox', [1, 2, 3]), r'bbox .* \[1, 2, 3\]'),
         (change('annotations', 'bbox', [1, 2, -3, 4]), 'bbox .* -3'),
         (change('annotations', 'bbox', [1, 2, 3, None]), 'bbox .* None'),
-        (change('annotations', 'bbox', [1, 2, 3, 1e999]), 'bbox .* inf'),
         (change('annotations', 'iscrowd', 2), 'iscrowd .* 2'),
         (
             {**annotations(), 'images': annotations()['images'] * 2},
@@ -370,10 +366,9 @@ def test_a_folder(detect, pictures):
 
 def test_an_object_store(detect, pictures):
     local, _ = detect('--img-root', pictures, out='local.json')
-    ann = local.with_suffix('.images.json')
-    for more in ((), ('--ann', f'elsewhere://{ann}')):
-        out, _ = detect('--img-root', f'elsewhere://{pictures}', *more)
-        assert out.read_bytes() == local.read_bytes()
+    ann = f'elsewhere://{local.with_suffix(".images.json")}'
+    out, _ = detect('--img-root', f'elsewhere://{pictures}', '--ann', ann)
+    assert out.read_bytes() == local.read_bytes()
 
 
 def test_a_failure_leaves_an_older_file_alone(find, tmp_path):
@@ -384,29 +379,26 @@ def test_a_failure_leaves_an_older_file_alone(find, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('config', 'key'),
+    'config',
     [
-        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'rcnn'),
-        ('faster_rcnn/faster-rcnn_r50_fpn_soft-nms_1x_coco', 'rcnn'),
-        ('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco', 'rcnn'),
-        ('rtmdet/rtmdet_s_8xb32-300e_coco', None),
-        ('retinanet/retinanet_r50_fpn_1x_coco', None),
-        ('yolox/yolox_s_8xb8-300e_coco', None),
+        'faster_rcnn/faster-rcnn_r50_fpn_1x_coco',
+        'faster_rcnn/faster-rcnn_r50_fpn_soft-nms_1x_coco',
+        'rtmdet/rtmdet_s_8xb32-300e_coco',
+        'yolox/yolox_s_8xb8-300e_coco',
+        'detr/detr_r50_8xb2-150e_coco',
     ],
 )
-def test_threshold_reaches_every_kind_of_detector(tool, config, key):
-    cfg = tool.read_detector_config(str(HOST / f'{config}.py'), 0.002)
-    head = cfg.model.test_cfg
-    head = head[key] if key else head
-    assert head.score_thr == 0.002
-    assert head.get('max_per_img', 1e5) >= 1e5
-    assert head.nms.get('min_score', 0.002) == 0.002
-
-
-def test_a_detector_without_nms_keeps_its_limit(tool):
-    path = HOST / 'detr/detr_r50_8xb2-150e_coco.py'
+def test_threshold_reaches_every_kind_of_detector(tool, config):
+    path = str(HOST / f'{config}.py')
     before = Config.fromfile(path).model.test_cfg
-    assert tool.read_detector_config(str(path), 0.1).model.test_cfg == before
+    after = tool.read_detector_config(path, 0.002).model.test_cfg
+    if 'detr' in config:  # without NMS
+        assert before == after
+    else:
+        head = after.get('rcnn', after)
+        assert head.score_thr == 0.002
+        assert head.get('max_per_img', 1e5) >= 1e5
+        assert head.nms.get('min_score', 0.002) == 0.002
 
 
 @pytest.mark.slow
@@ -419,13 +411,14 @@ def test_two_processes_share_the_images(weights, pictures, tmp_path):
     whole, out = tmp_path / 'whole.json', tmp_path / 'boxes.json'
     subprocess.check_call([sys.executable, str(script), *args, str(whole)])
     ranks = dict(WORLD_SIZE='2', MASTER_ADDR='127.0.0.1', MASTER_PORT='29517')
+    ranks['PYTHONPATH'] = str(ROOT)
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
                 subprocess.Popen(
                     [sys.executable, '-c', RANK, *args, str(out)],
                     env={**os.environ, **ranks, 'RANK': str(rank)},
-                    cwd=ROOT,
+                    cwd=tmp_path,
                 )
             )
             for rank in range(2)
@@ -451,7 +444,6 @@ POSE = (
     ('case', 'fault'),
     [
         (lambda p: dict(config='none.py'), 'none.py'),
-        (lambda p: edited(p, 'x = ('), r'edited\.py'),
         (lambda p: edited(p, 'del model'), r'edited\.py'),
         (
             lambda p: edited(p, "model = dict(backbone=dict(type='Nix'))"),
@@ -491,25 +483,18 @@ def test_bad_option_is_refused(detect, pictures, tmp_path, args, fault):
     assert not (tmp_path / 'out').exists()
 
 
-def test_annotations_are_not_overwritten(detect, pictures):
+def test_bad_files_are_refused(detect, pictures, tmp_path):
     ann = pictures / 'ann.json'
     ann.write_text('{}')
     with pytest.raises(SystemExit, match=str(ann)):
         detect('--img-root', pictures, '--ann', ann, '--out', ann)
     assert ann.read_text() == '{}'
-
-
-def test_no_picture_can_be_read(detect, pictures, tmp_path):
+    (tmp_path / 'out').write_text('a file where the folder should be')
+    with pytest.raises(SystemExit, match=r'boxes\.json'):
+        detect('--img-root', pictures)
     for path in pictures.iterdir():
         path.write_bytes(b'')
     with pytest.raises(SystemExit, match='6 pictures'):
-        detect('--img-root', pictures)
-    assert not (tmp_path / 'out').exists()
-
-
-def test_output_cannot_be_written(detect, pictures, tmp_path):
-    (tmp_path / 'out').write_text('a file where the folder should be')
-    with pytest.raises(SystemExit, match=r'boxes\.json'):
         detect('--img-root', pictures)
 
 
@@ -561,16 +546,7 @@ def test_real_pictures(detect, shared_data, tmp_path, config):
         checkpoint=save_weights(config, tmp_path / 'random.pth'),
     )
     boxes = json.loads(out.read_text())
-    shapes = {
-        image['id']: cv2.imread(str(sample / image['file_name'])).shape
-        for image in json.loads(ann.read_text())['images']
-    }
     assert boxes
-    for box in boxes:
-        x, y, w, h = box['bbox']
-        height, width = shapes[box['image_id']][:2]
-        assert -0.01 <= x < x + w <= width + 0.01
-        assert -0.01 <= y < y + h <= height + 0.01
-        assert 0.001 <= box['score'] <= 1
+    assert min(box['score'] for box in boxes) >= 0.001
     assert len(load_in_mmpose(out, ann, sample)) == len(boxes)
     assert 'person AP 0.' in said

@@ -289,8 +289,6 @@ def build_runner(
         images = list_folder(args.img_root)
     else:
         images, people = read_annotations(args.ann)
-        if not people:
-            print(f'no person AP: {args.ann} has no annotated persons')
     cfg = read_detector_config(args.config, args.score_thr)
     model, person = build_detector(cfg, args.checkpoint)
     blank = os.path.join(folder, 'blank.png')
@@ -442,7 +440,9 @@ def main() -> None:
         print(f'{listed}: the {len(images)} images')
     os.replace(f'{args.out}.partial.bbox.json', args.out)
     say_what_is_in(args.out, len(images))
-    if not metric.format_only:
+    if metric.format_only:
+        print('no person AP: there are no annotated persons')
+    else:
         ap, ap50, recall = (score.get(f'coco/bbox_{m}', 0) for m in METRICS)
         print(f'person AP {ap:.3f}, AP50 {ap50:.3f}, AR {recall:.3f}')
 
