@@ -24,7 +24,7 @@ def read_json(file: str) -> Any:
         raise ValueError(f'{file} is not JSON: {error}.') from None
 
 
-def check(entries: Any, name: str, fields: Fields) -> None:
+def check_fields(entries: Any, name: str, fields: Fields) -> None:
     """Check that a value is a list of entries with such fields.
 
     Raises:
@@ -72,7 +72,7 @@ def read_images(file: str) -> Tuple[dict, List[dict]]:
     coco = read_json(file)
     images = coco.get('images') if isinstance(coco, dict) else None
     fields = dict(id=INTEGER, file_name=NAME)
-    check(images, f'images in {file}', fields)
+    check_fields(images, f'images in {file}', fields)
     ids = {image['id'] for image in images}
     if len(ids) < len(images):
         raise ValueError(

@@ -29,7 +29,7 @@ def test_numbers(value, shape, right):
 def test_first_wrong_field_is_named():
     fields = dict(id=entries.INTEGER, name=entries.NAME)
     good = dict(id=0, name='')
-    entries.check([good], 'cats', fields)
+    entries.check_fields([good], 'cats', fields)
     for bad, fault in (
         ([good, dict(id='0')], "id of entry 1 of cats is '0'"),
         ([good, dict(id=0)], 'name of entry 1 of cats is None'),
@@ -38,4 +38,4 @@ def test_first_wrong_field_is_named():
         (None, 'cats .*None'),
     ):
         with pytest.raises(ValueError, match=fault):
-            entries.check(bad, 'cats', fields)
+            entries.check_fields(bad, 'cats', fields)

@@ -119,14 +119,14 @@ def weights(tmp_path_factory):
 def detect(tool, weights, tmp_path, monkeypatch, capsys):
     """Run the tool in this process."""
 
-    def run(*args, config=TINY, checkpoint=weights, out='boxes.json'):
+    def call(*args, config=TINY, checkpoint=weights, out='boxes.json'):
         out = tmp_path / 'out' / out
         words = [config, checkpoint, '--out', out, '--num-workers', 0, *args]
         monkeypatch.setattr('sys.argv', ['tool', *map(str, words)])
         tool.main()
         return out, capsys.readouterr().out
 
-    return run
+    return call
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def find(detect, pictures, tmp_path, monkeypatch):
     config.write_text(KNOWN)
     torch.save(dict(state_dict={}), weights)
 
-    def run(found, coco=None, *args, **kwargs):
+    def call(found, coco=None, *args, **kwargs):
         monkeypatch.setattr(KnownBoxes, 'found', {11: found})
         (pictures / 'ann.json').write_text(
             json.dumps(annotations() if coco is None else coco),
@@ -153,7 +153,7 @@ def find(detect, pictures, tmp_path, monkeypatch):
         out, said = detect(*args, **options)
         return json.loads(out.read_text()), said
 
-    return run
+    return call
 
 
 def annotations(*boxes, category=1, crowd=None, **changes):
@@ -521,16 +521,16 @@ def test_as_a_user_runs_it(run_tool, weights, pictures, tmp_path):
     ann.write_text(json.dumps(coco, ensure_ascii=False), encoding='utf-8')
     args = (TINY, weights, '--img-root', pictures, '--out', 'b.json')
     c_locale = dict(LC_ALL='C', PYTHONUTF8='0')
-    run = dict(cwd=tmp_path, env=c_locale)
-    said = run_tool(TOOL, *args, '--ann', ann, **run).stdout
+    where = dict(cwd=tmp_path, env=c_locale)
+    said = run_tool(TOOL, *args, '--ann', ann, **where).stdout
     assert 'person AP 0.' in said
     assert '1 of 2 images' in said
-    refused = run_tool(TOOL, *args, '--ann', 'no', check=False, **run)
+    refused = run_tool(TOOL, *args, '--ann', 'no', check=False, **where)
     assert refused.returncode == 1
     assert 'Traceback' not in refused.stdout
     if not torch.cuda.is_available():
         words = (*args, '--launcher', 'pytorch')
-        refused = run_tool(TOOL, *words, check=False, **run)
+        refused = run_tool(TOOL, *words, check=False, **where)
         assert refused.stdout.startswith('--launcher pytorch')
 
 

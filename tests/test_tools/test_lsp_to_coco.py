@@ -24,7 +24,7 @@ def tool():
 
 @pytest.fixture
 def convert(tool, tmp_path, monkeypatch, capsys):
-    def run(*args):
+    def call(*args):
         args = [*map(str, args), '--out', str(tmp_path / 'out')]
         monkeypatch.setattr('sys.argv', ['lsp_to_coco.py', *args])
         tool.main()
@@ -32,7 +32,7 @@ def convert(tool, tmp_path, monkeypatch, capsys):
         said = capsys.readouterr().out
         return said, {f.name: json.loads(f.read_text()) for f in files}
 
-    return run
+    return call
 
 
 def both(data):

@@ -89,14 +89,14 @@ def data(tmp_path):
 def convert(tool, data, monkeypatch, capsys):
     """Run the tool on the data, and give what it prints and writes."""
 
-    def run(*args):
+    def call(*args):
         argv = ['tool', data.people, data.boxes, *args]
         monkeypatch.setattr('sys.argv', [str(arg) for arg in argv])
         tool.main()
         said = capsys.readouterr()
         return said.out + said.err, json.loads(data.out.read_text())
 
-    return run
+    return call
 
 
 def dataset(data, file='mpii_val_det.json', pipeline=()):
@@ -129,7 +129,8 @@ def test_round_trip(data, convert):
     for before, after in zip(PEOPLE, placed):
         for key in ('image', 'joints', 'joints_vis'):
             assert before[key] == after[key]
-    assert '4 people, 3 with a detected box' in said
+    # IoU with the border of the joints: 23/33, 0.9376 and 0.9173.
+    assert '4 people, 3 with a detected box, mean IoU 0.851' in said
     assert "1 with MPII's own" in said
 
     loaded = dataset(data)
@@ -145,14 +146,6 @@ def test_round_trip(data, convert):
             assert entry['bbox_scale'][0] == pytest.approx(
                 (side, side), abs=1e-4
             )
-
-
-def test_iou_that_is_printed(data, convert):
-    """That with the joints' box and its border: upper half, and all."""
-    boxes = [box(12, 95, 30, 60, 120), box(30, 6, 1, 48, 108)]
-    data.boxes.write_text(json.dumps(boxes))
-    said, _ = convert()
-    assert '2 with a detected box, mean IoU 0.750, 2 with' in said
 
 
 def test_crop_is_that_of_a_box_file(data, convert):

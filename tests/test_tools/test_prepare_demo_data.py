@@ -121,13 +121,13 @@ def tool(tmp_path, monkeypatch):
 def prepare(tool, tmp_path, monkeypatch):
     """Run the converter: the folder."""
 
-    def run():
+    def call():
         out = tmp_path / 'data' / 'demo'
         monkeypatch.setattr(sys, 'argv', ['prepare', '--out', str(out)])
         tool.main()
         return out
 
-    return run
+    return call
 
 
 def files(folder):

@@ -176,7 +176,9 @@ def read_annotations(file: str) -> Tuple[List[dict], List[dict]]:
     if not coco.get('annotations'):
         return images, []
     categories = dict(id=entries.INTEGER, name=entries.NAME)
-    entries.check(coco.get('categories'), f'categories in {file}', categories)
+    entries.check_fields(
+        coco.get('categories'), f'categories in {file}', categories
+    )
     names = {
         category['id']: category['name'] for category in coco['categories']
     }
@@ -197,7 +199,7 @@ def read_annotations(file: str) -> Tuple[List[dict], List[dict]]:
         iscrowd=(lambda crowd: crowd in (None, 0, 1), '0 or 1'),
     )
     labels = coco['annotations']
-    entries.check(labels, f'annotations in {file}', fields)
+    entries.check_fields(labels, f'annotations in {file}', fields)
     labels = [a for a in labels if names[a['category_id']] == PERSON['name']]
     return images, [
         dict(

@@ -92,12 +92,7 @@ def joints_box(person: dict) -> Optional[np.ndarray]:
 def match(
     people: np.ndarray, detections: np.ndarray, iou_thr: float
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Match the people of a picture with its detections, one to one.
-
-    Args:
-        people (np.ndarray): Left, top, right and bottom of each, (N, 4).
-        detections (np.ndarray): The same of the detected boxes, (M, 4).
-        iou_thr (float): Lowest IoU of a match, above 0.
+    """Match the boxes of people, (N, 4), with those of detections, (M, 4).
 
     Returns:
         tuple[np.ndarray, np.ndarray]: The detection of each person, -1 for
@@ -133,12 +128,7 @@ def convert(
     detections: Dict[str, np.ndarray],
     iou_thr: float,
 ) -> Tuple[List[dict], np.ndarray]:
-    """Give people the centres and scales of their detections.
-
-    Args:
-        people (list[dict]): MPII's annotation.
-        detections (dict[str, np.ndarray]): Boxes by picture, (boxes, 4).
-        iou_thr (float): See :func:`match`.
+    """Give people the centres and scales of the detections in their picture.
 
     Returns:
         tuple[list[dict], np.ndarray]: The people in the same order; and the
@@ -166,10 +156,10 @@ def read_people_and_boxes(
 ) -> Tuple[List[dict], Dict[str, np.ndarray]]:
     """MPII's people, and the detected boxes of their pictures."""
     people = entries.read_json(args.annotations)
-    entries.check(people, args.annotations, PERSON)
+    entries.check_fields(people, args.annotations, PERSON)
     pictures = {person['image'] for person in people}
     detections = entries.read_json(args.detections)
-    entries.check(detections, args.detections, BOX)
+    entries.check_fields(detections, args.detections, BOX)
     names = {int(picture.split('.')[0]): picture for picture in pictures}
     boxes = defaultdict(list)
     for box in detections:
@@ -223,6 +213,8 @@ def main() -> None:
     args = parser.parse_args()
     if not 0 < args.iou_thr <= 1:
         sys.exit(f'--iou-thr is {args.iou_thr}, must be in (0, 1].')
+    if args.out is None and '://' in args.annotations:
+        sys.exit(f'--out is needed beside {args.annotations}.')
     source = Path(args.annotations)
     out = args.out or source.with_name(f'{source.stem}_det.json')
     if out.resolve() in (source.resolve(), Path(args.detections).resolve()):
