@@ -1,8 +1,6 @@
 """Which of MPII's people get which box, and what MMPose makes of it."""
 
-import itertools
 import json
-import re
 import shutil
 from types import SimpleNamespace
 
@@ -91,14 +89,14 @@ def data(tmp_path):
 def convert(tool, data, monkeypatch, capsys):
     """Run the tool on the data, and give what it prints and writes."""
 
-    def run(*args):
+    def call(*args):
         argv = ['tool', data.people, data.boxes, *args]
         monkeypatch.setattr('sys.argv', [str(arg) for arg in argv])
         tool.main()
         said = capsys.readouterr()
         return said.out + said.err, json.loads(data.out.read_text())
 
-    return run
+    return call
 
 
 def dataset(data, file='mpii_val_det.json', pipeline=()):
@@ -131,9 +129,9 @@ def test_round_trip(data, convert):
     for before, after in zip(PEOPLE, placed):
         for key in ('image', 'joints', 'joints_vis'):
             assert before[key] == after[key]
-    assert '4 people in 3 pictures, 3 with a detected box, 1 with' in said
-    # Sides 240, 140.5, 105; by MPII's own 250, 125, 112.5.
-    assert "median side 140.5 pixels (125.0 by MPII's own)" in said
+    # IoU with the border of the joints: 23/33, 0.9376 and 0.9173.
+    assert '4 people, 3 with a detected box, mean IoU 0.851' in said
+    assert "1 with MPII's own" in said
 
     loaded = dataset(data)
     expected = [((130, 160), 240), None, ((360.25, 112.5), 140.5)]
@@ -148,15 +146,6 @@ def test_round_trip(data, convert):
             assert entry['bbox_scale'][0] == pytest.approx(
                 (side, side), abs=1e-4
             )
-
-
-def test_iou_that_is_printed(data, convert):
-    """That with the joints' box and its border: upper half, and all."""
-    boxes = [box(12, 95, 30, 60, 120), box(30, 6, 1, 48, 108)]
-    data.boxes.write_text(json.dumps(boxes))
-    said, _ = convert()
-    assert '2 with a detected box, 2 with' in said
-    assert "IoU with the joints' box 0.750" in said
 
 
 def test_crop_is_that_of_a_box_file(data, convert):
@@ -179,15 +168,6 @@ def test_crop_is_that_of_a_box_file(data, convert):
     assert sample['input_center'] == pytest.approx(results['input_center'])
 
 
-def test_margin(data, convert):
-    _, plain = convert()
-    _, placed = convert('--margin', '1.5')
-    assert placed[0]['scale'] == pytest.approx(1.5 * plain[0]['scale'])
-    loaded = dataset(data)[0]
-    assert loaded['bbox_center'][0] == pytest.approx((130, 160), abs=1e-4)
-    assert loaded['bbox_scale'][0] == pytest.approx((360, 360), abs=1e-4)
-
-
 @pytest.mark.parametrize(
     'change',
     [
@@ -203,13 +183,11 @@ def test_no_match_keeps_the_ground_truth(data, convert, change):
     data.boxes.write_text(json.dumps([{**BOXES[1], **change}, *BOXES[2:]]))
     said, placed = convert()
     assert placed[:3] == PEOPLE[:3]
-    assert '1 with a detected box, 3 with' in said
+    assert '1 with a detected box' in said
 
 
 def test_options_let_more_in(data, convert):
     data.boxes.write_text(json.dumps([box(12, 90, 40, 80, 60, score=0.1)]))
-    with pytest.raises(SystemExit, match='a score of 0.3 or more'):
-        convert()
     args = '--score-thr', '0.05'
     assert '0 with a detected box' in convert(*args)[0]
     # 60 x 60 of the joints' 60 x 240 and the box's 80 x 60: 0.23.
@@ -224,7 +202,7 @@ def test_one_box_for_one_person(data, convert):
     said, placed = convert()
     assert placed[0] != people[0]
     assert placed[1] == people[1]
-    assert '1 with a detected box, 1 with' in said
+    assert '1 with a detected box' in said
     data.people.write_text(json.dumps(people[1:]))
     assert convert()[1] == [{**placed[0], **joints(people[1])}]
 
@@ -265,163 +243,118 @@ def test_match_by_hand(tool):
     assert iou == pytest.approx([10 / 12, 0], abs=1e-5)
 
 
-def test_match_against_all_assignments(tool):
-    """The largest sum of IoUs that trying everything finds."""
-    rng = np.random.default_rng(0)
-    for n, m in ((3, 3), (2, 4), (4, 2)):
-        corners = rng.uniform(0, 50, (n + m, 2))
-        boxes = np.c_[corners, corners + rng.uniform(20, 60, (n + m, 2))]
-        people, detections = boxes[:n], boxes[n:]
-
-        def overlap(a, b):
-            low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
-            shared = np.clip(high - low, 0, None).prod()
-            areas = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])
-            iou = shared / (areas - shared)
-            return iou if iou >= 0.2 else 0
-
-        choices = list(range(m)) + [None] * n
-        best = max(
-            sum(
-                overlap(people[i], detections[j])
-                for i, j in enumerate(pick)
-                if j is not None
-            )
-            for pick in set(itertools.permutations(choices, n))
-        )
-        chosen, iou = tool.match(people, detections, 0.2)
-        assert iou.sum() == pytest.approx(best, abs=1e-5)
-        assert best > 0
-        taken = chosen[chosen >= 0].tolist()
-        assert len(taken) == len(set(taken))
-
-
-def test_ids_from_a_file(data, convert, tmp_path):
-    """Positions in a folder as ids, with the file that says which."""
-    _, expected = convert()
-    images = tmp_path / 'images.json'
-    names = ['000000007.jpg', '000000012.jpg', 'images/000000030.jpg', 'x.jpg']
-    images.write_text(
-        json.dumps(
-            dict(
-                images=[
-                    dict(id=i, file_name=name)
-                    for i, name in enumerate(names, start=1)
-                ]
-            )
-        )
-    )
-    ids = {12: 2, 30: 3, 99: 4}
-    boxes = [{**b, 'image_id': ids[b['image_id']]} for b in BOXES]
-    data.boxes.write_text(json.dumps(boxes))
-    _, placed = convert('--images', images)
-    assert placed == expected
-    boxes[0]['image_id'] = 5
-    data.boxes.write_text(json.dumps(boxes))
-    with pytest.raises(SystemExit, match='does not list the image id 5 of'):
-        convert('--images', images)
-    images.write_text('[]')
-    with pytest.raises(SystemExit, match='expected a COCO-style file whose'):
-        convert('--images', images)
-
-
 def test_few_pictures_with_boxes_are_told(data, convert):
     assert 'Warning' not in convert()[0]
     data.boxes.write_text(json.dumps(BOXES[:3]))
     said, _ = convert()
-    assert re.search(r'Warning: .*boxes.json .* in 1 of 3 pictures', said)
-
-
-def text(value):
-    return lambda file: file.write_text(json.dumps(value))
+    assert '1 of 3 pictures' in said
 
 
 @pytest.mark.parametrize(
-    ('which', 'spoil', 'message'),
+    ('which', 'field', 'value'),
     [
-        ('people', lambda file: file.unlink(), 'val.json cannot be read'),
-        ('people', lambda file: file.write_text('x'), 'Expecting value'),
-        ('people', text({}), 'is no list of people, expected'),
-        ('people', text([]), 'is no list of people, expected'),
-        ('people', text(BOXES), 'Entry 0 of'),
-        ('people', text([*PEOPLE, {**PEOPLE[0], 'scale': None}]), 'Entry 4'),
-        ('people', text([{**PEOPLE[0], 'joints_vis': [1]}]), 'is no person'),
-        ('people', text([{**PEOPLE[0], 'image': 'a.jpg'}]), 'is no person'),
-        ('people', text([{**PEOPLE[0], 'image': 12}]), 'is no person'),
-        ('boxes', lambda file: file.unlink(), 'boxes.json cannot be read'),
-        ('boxes', lambda file: file.write_bytes(b'\xff'), 'cannot be read'),
-        ('boxes', text(dict(images=[])), 'is no list of boxes, expected'),
-        ('boxes', text([]), 'is no list of boxes, expected'),
-        ('boxes', text(PEOPLE), 'Entry 0 of'),
-        ('boxes', text([*BOXES, box(1, 1, 1, 1, float('nan'))]), 'Entry 5'),
-        ('boxes', text([{**BOXES[0], 'bbox': [1, 2, 3]}]), 'is no box'),
-        (
-            'boxes',
-            text([{**b, 'image_id': 1} for b in BOXES]),
-            'image ids are such as 1, expected 7 for 000000007.jpg',
-        ),
+        ('people', 'image', 'a.jpg'),
+        ('people', 'center', [1, None]),
+        ('people', 'scale', None),
+        ('people', 'joints', [[1, 2]] * 15 + [[1]]),
+        ('people', 'joints_vis', [1]),
+        ('boxes', 'image_id', '12'),
+        ('boxes', 'category_id', '1'),
+        ('boxes', 'category_id', 0),
+        ('boxes', 'category_id', None),
+        ('boxes', 'bbox', [1, 2, 3]),
+        ('boxes', 'bbox', [1, 2, 3, '4']),
+        ('boxes', 'score', float('nan')),
     ],
 )
-def test_bad_files_are_refused(data, convert, which, spoil, message):
+def test_a_wrong_field_is_named(data, convert, which, field, value):
+    """With the entry that has it, the value, and the file."""
     file = getattr(data, which)
-    spoil(file)
-    with pytest.raises(SystemExit) as error:
+    content = json.loads(file.read_text())
+    content[2][field] = value
+    file.write_text(json.dumps(content))
+    with pytest.raises(SystemExit, match=f'{field} of entry 2') as error:
         convert()
-    assert message in str(error.value)
+    assert repr(value)[:50] in str(error.value)
     assert file.name in str(error.value)
-    assert len(str(error.value).splitlines()) == 1
+    assert '\n' not in str(error.value)
+    assert not list(data.out.parent.glob('*det*'))
+
+
+@pytest.mark.parametrize('which', ['people', 'boxes'])
+@pytest.mark.parametrize(
+    'content', [None, b'x', b'\xff', b'{}', b'[]', b'[1]']
+)
+def test_a_bad_file_is_named(data, convert, which, content):
+    file = getattr(data, which)
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SystemExit, match=file.name) as error:
+        convert()
+    assert '\n' not in str(error.value)
     assert not list(data.out.parent.glob('*det*'))
 
 
 @pytest.mark.parametrize(
-    ('args', 'message'),
+    ('change', 'found'),
     [
-        (('--iou-thr', '0'), 'at most 1, got 0.0'),
-        (('--iou-thr', '1.1'), 'at most 1, got 1.1'),
-        (('--margin', '0'), '--margin must be finite and above 0, got 0'),
-        (('--margin', 'nan'), 'above 0, got nan'),
+        (dict(image_id=1), 'such as 1, expected such as 7 for 000000007.jpg'),
+        (dict(category_id=3), r'category ids \[3\]'),
+        (dict(score=0.1), '0.3'),
     ],
 )
-def test_bad_options_are_refused(data, convert, args, message):
-    with pytest.raises(SystemExit, match=message):
-        convert(*args)
+def test_no_box_of_any_person_is_explained(data, convert, change, found):
+    data.boxes.write_text(json.dumps([{**box, **change} for box in BOXES]))
+    with pytest.raises(SystemExit, match=found):
+        convert()
+
+
+@pytest.mark.parametrize('value', ['0', '1.1', 'nan'])
+def test_bad_threshold_is_refused(data, convert, value):
+    with pytest.raises(SystemExit, match=value):
+        convert('--iou-thr', value)
     assert not data.out.exists()
 
 
-def test_inputs_are_not_overwritten(data, convert):
-    for file in (data.people, data.boxes):
-        before = file.read_text()
-        with pytest.raises(SystemExit, match='must be another file'):
-            convert('--out', file)
-        assert file.read_text() == before
+@pytest.mark.parametrize('which', ['people', 'boxes'])
+def test_inputs_are_not_overwritten(data, convert, which):
+    file = getattr(data, which)
+    before = file.read_text()
+    with pytest.raises(SystemExit, match=file.name):
+        convert('--out', file)
+    assert file.read_text() == before
 
 
-def test_folder_as_out_is_refused(data, convert):
-    data.out.mkdir()
-    with pytest.raises(SystemExit, match='_det.json is a folder'):
-        convert()
-    assert not list(data.out.parent.glob('*.partial'))
-
-
-def test_file_in_the_way_of_the_folder_is_refused(data, convert):
-    with pytest.raises(SystemExit, match='det.json cannot be written'):
+def test_output_that_cannot_be_written_is_refused(data, convert):
+    with pytest.raises(SystemExit, match=r'det\.json'):
         convert('--out', data.boxes / 'det.json')
+    data.out.mkdir()
+    with pytest.raises(SystemExit, match=r'_det\.json'):
+        convert()
 
 
 @pytest.mark.slow
 def test_from_a_shell(data, run_tool):
+    """In a locale that is not UTF-8."""
     tool = 'dataset_converters/mpii_from_detections.py'
     out = data.root / 'new' / 'det.json'
-    said = run_tool(tool, data.people, data.boxes, '--out', out).stdout
-    assert str(out) in said
-    assert len(json.loads(out.read_text())) == 4
-    refused = run_tool(tool, data.people, out, check=False)
+    people = [{**someone, 'name': '\u4eba'} for someone in PEOPLE]
+    text = json.dumps(people, ensure_ascii=False)
+    data.people.write_text(text, encoding='utf-8')
+    env = dict(LC_ALL='C', PYTHONUTF8='0')
+    run_tool(tool, data.people, data.boxes, '--out', out, env=env)
+    assert [entry['name'] for entry in json.loads(out.read_text())] == (
+        ['\u4eba'] * 4
+    )
+    refused = run_tool(tool, data.people, out, check=False, env=env)
     assert refused.returncode == 1
     assert 'Traceback' not in refused.stdout
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda p: p.stem)
 def test_config_differs_in_the_annotations_only(path):
+    assert len(CONFIGS) == 4
     cfg = Config.fromfile(path)
     own = Config.fromfile(path.with_name(path.name.replace('-det', '')))
     for loader, part in (('train', 'train'), ('val', 'val'), ('test', 'val')):
@@ -432,10 +365,6 @@ def test_config_differs_in_the_annotations_only(path):
         assert own_data.ann_file == f'annotations/mpii_{part}.json'
         data.ann_file = own_data.ann_file
     assert cfg.to_dict() == own.to_dict()
-
-
-def test_each_row_has_a_config():
-    assert len(CONFIGS) == 4
 
 
 @pytest.mark.slow
@@ -449,7 +378,7 @@ def test_trains_and_tests(mpii_data, tool, tmp_path, monkeypatch, capsys):
         file = root / 'annotations' / f'mpii_{part}.json'
         monkeypatch.setattr('sys.argv', ['tool', str(file), str(boxes)])
         tool.main()
-        assert '3 with a detected box, 1 with' in capsys.readouterr().out
+        assert '3 with a detected box' in capsys.readouterr().out
     (path,) = (p for p in CONFIGS if 'hrnet-w32_fmse' in p.stem)
     metrics = train_and_test(path, root, tmp_path / 'work_dir')
     assert np.isfinite(metrics['PCK'])

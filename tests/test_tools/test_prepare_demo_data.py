@@ -4,11 +4,11 @@ pip and the clips are replaced by a small package made here; the real ones are
 fetched by the tests that train on the demo data.
 """
 
-import hashlib
 import json
 import shutil
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -74,29 +74,21 @@ def tool(tmp_path, monkeypatch):
     """The converter with a package of four frames instead of pip's."""
     module = load_tool('dataset_converters/prepare_demo_data.py')
     video = tmp_path / 'clip.avi'
-    writer = cv2.VideoWriter(
-        str(video), cv2.VideoWriter_fourcc(*'MJPG'), 30, (64, 48)
-    )
+    code = cv2.VideoWriter_fourcc(*'MJPG')
+    writer = cv2.VideoWriter(str(video), code, 30, (64, 48))
     for value in (0, 100, 200, 250):
         writer.write(np.full((48, 64, 3), value, np.uint8))
     writer.release()
     wheel = tmp_path / 'people-1.0-py3-none-any.whl'
     with zipfile.ZipFile(wheel, 'w') as archive:
         archive.write(video, 'people/clip.avi')
-    digest = hashlib.sha256(video.read_bytes()).hexdigest()
-    clip = module.Clip('people==1.0', 'people/clip.avi', digest)
-    monkeypatch.setattr(module, 'CLIPS', dict(clip=clip))
+    clips = {'people==1.0': ['people/clip.avi']}
+    monkeypatch.setattr(module, 'CLIPS', clips)
+    monkeypatch.setattr(module, 'SHA256', dict(clip=module.sha256(video)))
 
+    size = dict(width=64, height=48, clip='clip')
     images = [
-        dict(
-            id=i,
-            file_name=f'clip_{i}.jpg',
-            width=64,
-            height=48,
-            clip='clip',
-            frame=i,
-            split=split,
-        )
+        dict(size, id=i, file_name=f'clip_{i}.jpg', frame=i, split=split)
         for i, split in enumerate(['train2017', 'val2017', 'val2017', None])
     ]
     annotation = dict(
@@ -111,25 +103,31 @@ def tool(tmp_path, monkeypatch):
     anns = [dict(annotation, id=i, image_id=i) for i in range(3)]
     anns.append(dict(crowd, id=3, image_id=1))
     file = tmp_path / 'annotations.json'
-    file.write_text(
-        json.dumps(dict(images=images, annotations=anns, categories=[]))
-    )
+    coco = dict(images=images, annotations=anns, categories=[])
+    file.write_text(json.dumps(coco))
     monkeypatch.setattr(module, 'ANNOTATIONS', file)
-
-    module.downloads = []
 
     def pip(command):
         module.downloads.append(command[-1])
         shutil.copy(wheel, command[command.index('-d') + 1])
         return 0
 
+    module.downloads = []
     monkeypatch.setattr(module.subprocess, 'call', pip)
     return module
 
 
-def run(tool, monkeypatch, out):
-    monkeypatch.setattr(sys, 'argv', ['prepare', '--out', str(out)])
-    tool.main()
+@pytest.fixture
+def prepare(tool, tmp_path, monkeypatch):
+    """Run the converter: the folder."""
+
+    def call():
+        out = tmp_path / 'data' / 'demo'
+        monkeypatch.setattr(sys, 'argv', ['prepare', '--out', str(out)])
+        tool.main()
+        return out
+
+    return call
 
 
 def files(folder):
@@ -140,16 +138,15 @@ def files(folder):
     }
 
 
-def test_layout_and_content(tool, monkeypatch, tmp_path):
-    out = tmp_path / 'data' / 'demo'
-    run(tool, monkeypatch, out)
+def test_layout_and_content(tool, prepare):
+    out = prepare()
     assert set(files(out)) == {
         'README.md',
         'annotations/person_keypoints_train2017.json',
         'annotations/person_keypoints_val2017.json',
         'clips/clip.avi',
-        'fingerprint',
         f'person_detection_results/{tool.BOX_FILE}',
+        tool.STAMP,
         'train2017/clip_0.jpg',
         'val2017/clip_1.jpg',
         'val2017/clip_2.jpg',
@@ -158,21 +155,18 @@ def test_layout_and_content(tool, monkeypatch, tmp_path):
         picture = cv2.imread(str(out / f'{name}.jpg'))
         assert picture.shape == (24, 32, 3)
         assert abs(picture.mean() - value) < 4
-    annotations = json.loads(
-        (out / 'annotations/person_keypoints_val2017.json').read_text()
-    )
+    val = out / 'annotations/person_keypoints_val2017.json'
+    annotations = json.loads(val.read_text())
     assert [i['id'] for i in annotations['images']] == [1, 2]
     ann = annotations['annotations'][0]
     assert ann['bbox'] == [5, 10, 15, 10]
     assert ann['area'] == 100
     # Centre of pixel (20, 30) at half size: (20.5 / 2 - 0.5, ...).
-    assert ann['keypoints'][:3] == [9.75, 14.75, 2]
-    assert ann['keypoints'][3:] == [0] * 48
+    assert ann['keypoints'] == [9.75, 14.75, 2] + [0] * 48
 
 
-def test_boxes_are_near_the_people(tool, monkeypatch, tmp_path):
-    run(tool, monkeypatch, tmp_path / 'demo')
-    folder = tmp_path / 'demo' / 'person_detection_results'
+def test_boxes_are_near_the_people(tool, prepare):
+    folder = prepare() / 'person_detection_results'
     boxes = json.loads((folder / tool.BOX_FILE).read_text())
     people = [b for b in boxes if b['score'] > 0.5]
     # One for each person, none for the crowd, one false alarm a picture.
@@ -183,40 +177,35 @@ def test_boxes_are_near_the_people(tool, monkeypatch, tmp_path):
         assert box['bbox'] != [5, 10, 15, 10]
 
 
-def test_second_run_does_nothing(tool, monkeypatch, tmp_path, capsys):
-    run(tool, monkeypatch, tmp_path / 'demo')
-    before = files(tmp_path / 'demo')
-    run(tool, monkeypatch, tmp_path / 'demo')
+def test_is_made_again_only_if_annotations_change(tool, prepare):
+    before = files(prepare())
+    assert files(prepare()) == before
     assert len(tool.downloads) == 1
-    assert files(tmp_path / 'demo') == before
-    assert 'up to date' in capsys.readouterr().out
-
-
-def test_changed_annotations_make_it_again(tool, monkeypatch, tmp_path):
-    run(tool, monkeypatch, tmp_path / 'demo')
     text = tool.ANNOTATIONS.read_text()
     tool.ANNOTATIONS.write_text(text.replace('"area": 400', '"area": 200'))
-    run(tool, monkeypatch, tmp_path / 'demo')
-    file = tmp_path / 'demo/annotations/person_keypoints_val2017.json'
-    assert json.loads(file.read_text())['annotations'][0]['area'] == 50
+    val = prepare() / 'annotations/person_keypoints_val2017.json'
+    assert json.loads(val.read_text())['annotations'][0]['area'] == 50
 
 
-def test_another_clip_is_refused(tool, monkeypatch, tmp_path):
-    clip = tool.CLIPS['clip']._replace(sha256='0' * 64)
-    monkeypatch.setattr(tool, 'CLIPS', dict(clip=clip))
-    with pytest.raises(SystemExit, match='is not the clip that was annotated'):
-        run(tool, monkeypatch, tmp_path / 'demo')
-    assert not list(tmp_path.glob('demo*'))
+@pytest.mark.parametrize(
+    ('name', 'value', 'fault'),
+    [
+        ('SHA256', dict(clip='0' * 64), 'clip.avi of people==1.0'),
+        ('subprocess', SimpleNamespace(call=lambda command: 1), 'people==1.0'),
+    ],
+)
+def test_another_clip_and_no_network_are_refused(
+    tool, prepare, monkeypatch, tmp_path, name, value, fault
+):
+    monkeypatch.setattr(tool, name, value)
+    with pytest.raises(SystemExit, match=fault):
+        prepare()
+    assert not list(tmp_path.glob('data/*'))
 
 
-def test_no_network(tool, monkeypatch, tmp_path):
-    monkeypatch.setattr(tool.subprocess, 'call', lambda command: 1)
-    with pytest.raises(SystemExit, match='pip could not download people'):
-        run(tool, monkeypatch, tmp_path / 'demo')
-    assert not list(tmp_path.glob('demo*'))
-
-
-def test_cut_off_leaves_nothing_half_written(tool, monkeypatch, tmp_path):
+def test_cut_off_leaves_nothing_half_written(
+    tool, prepare, monkeypatch, tmp_path
+):
     """Not even what a kill leaves behind stands in the way of a next run."""
     write = cv2.imwrite
 
@@ -227,20 +216,19 @@ def test_cut_off_leaves_nothing_half_written(tool, monkeypatch, tmp_path):
 
     monkeypatch.setattr(tool.cv2, 'imwrite', interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run(tool, monkeypatch, tmp_path / 'demo')
-    assert not list(tmp_path.glob('demo*'))
+        prepare()
+    assert not list(tmp_path.glob('data/*'))
 
     monkeypatch.setattr(tool.cv2, 'imwrite', write)
-    (tmp_path / 'demo.partial' / 'train2017').mkdir(parents=True)
-    run(tool, monkeypatch, tmp_path / 'demo')
-    assert not (tmp_path / 'demo.partial').exists()
-    assert len(files(tmp_path / 'demo')) == 9
+    (tmp_path / 'data/demo.partial/train2017').mkdir(parents=True)
+    assert len(files(prepare())) == 9
+    assert [path.name for path in tmp_path.glob('data/*')] == ['demo']
 
 
-def test_a_folder_of_somebody_else_is_left_alone(tool, monkeypatch, tmp_path):
-    mine = tmp_path / 'demo' / 'mine.txt'
-    mine.parent.mkdir()
+def test_a_folder_of_somebody_else_is_left_alone(prepare, tmp_path):
+    mine = tmp_path / 'data/demo/mine.txt'
+    mine.parent.mkdir(parents=True)
     mine.write_text('mine')
-    with pytest.raises(SystemExit, match='was not made by this script'):
-        run(tool, monkeypatch, tmp_path / 'demo')
+    with pytest.raises(SystemExit, match='data/demo'):
+        prepare()
     assert mine.read_text() == 'mine'

@@ -10,7 +10,6 @@ and MpiiSubmission writes predictions for it as MPII's authors want them.
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import List, Optional, Tuple
@@ -18,6 +17,7 @@ from typing import List, Optional, Tuple
 import numpy as np
 
 from mmpose_lossplus.evaluation.mpii_submission import Release, load_release
+from mmpose_lossplus.experiments.files import write_text
 
 
 def number(struct: np.ndarray, *fields: str) -> Optional[float]:
@@ -32,16 +32,11 @@ def number(struct: np.ndarray, *fields: str) -> Optional[float]:
 def list_people(release: Release) -> Tuple[List[dict], int]:
     """List the people on whom MPII's test set is evaluated.
 
-    Args:
-        release (Release): MPII's annotations.
-
     Returns:
-        tuple[list[dict], int]: The people, with ``image``, ``center`` (1-based
-        pixels) and ``scale`` (person's height / 200 pixels) as MPII gives
-        them, ``image_index`` and ``rect_index``, 0-based positions in
-        ``RELEASE.annolist`` and its ``annorect``, and placeholders for
-        joints; and the number of those left out because they have no
-        position or scale.
+        tuple[list[dict], int]: The people, with MPII's 1-based ``center`` and
+        its ``scale``, and 0-based positions ``image_index`` and ``rect_index``
+        in ``RELEASE.annolist`` and its ``annorect``; and the number of those
+        left out because they have no position or scale.
     """
     people, skipped = [], 0
     for image in np.flatnonzero(release.img_train == 0).tolist():
@@ -49,16 +44,15 @@ def list_people(release: Release) -> Tuple[List[dict], int]:
         rects = entry['annorect'].ravel()
         for rect in sorted(release.single_person[image].ravel().tolist()):
             person = rects[int(rect) - 1 : int(rect)]
-            x = number(person, 'objpos', 'x')
-            y = number(person, 'objpos', 'y')
+            center = [number(person, 'objpos', axis) for axis in 'xy']
             scale = number(person, 'scale')
-            if None in (x, y, scale):
+            if None in (*center, scale):
                 skipped += 1
                 continue
             people.append(
                 dict(
                     image=str(entry['image']['name'].flat[0].flat[0]),
-                    center=[x, y],
+                    center=center,
                     scale=scale,
                     # MpiiDataset drops people whose joints are all at 0.
                     joints=[[1.0, 1.0]] * 16,
@@ -82,27 +76,23 @@ def main() -> None:
         '--out',
         type=Path,
         default=Path('data/mpii/annotations/mpii_test.json'),
-        help='file to write (default: data/mpii/annotations/mpii_test.json)',
+        help='file to write (default: %(default)s)',
     )
     args = parser.parse_args()
     try:
-        release = load_release(args.release)
+        people, skipped = list_people(load_release(args.release))
     except (FileNotFoundError, ValueError) as error:
         sys.exit(str(error))
-    people, skipped = list_people(release)
     if not people:
         sys.exit(
             f'{args.release} has no single people with position and scale in '
             'its test images.'
         )
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    partial = args.out.with_name(f'{args.out.name}.partial')
-    partial.write_text(json.dumps(people))
-    os.replace(partial, args.out)
+    write_text(args.out, json.dumps(people))
     images = len({person['image_index'] for person in people})
     print(
-        f'{args.out}: {len(people)} people in {images} of '
-        f'{np.count_nonzero(release.img_train == 0)} test images, '
+        f'{args.out}: {len(people)} people in {images} test images, '
         f'{skipped} left out'
     )
 

