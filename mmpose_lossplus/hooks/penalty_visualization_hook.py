@@ -1,6 +1,6 @@
 from typing import Any, Optional, Sequence, Union
 
-from mmengine.dist import is_main_process
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -84,12 +84,11 @@ class PenaltyVisualizationHook(Hook):
         """Check the loss and look the keypoints up."""
         pixel_loss(_unwrapped(runner))
         metainfo = runner.train_dataloader.dataset.metainfo
-        names = metainfo.get('keypoint_id2name', {})
+        self._numbers = find_keypoints(metainfo, self.keypoints or [])
+        names = metainfo['keypoint_id2name']
         self._names = [names[i] for i in sorted(names)]
-        self._numbers = None
-        if self.keypoints is not None:
-            self._numbers = find_keypoints(metainfo, self.keypoints)
 
+    @master_only
     def after_train_iter(
         self,
         runner: Runner,
@@ -99,8 +98,6 @@ class PenaltyVisualizationHook(Hook):
     ) -> None:
         """Draw a grid if it is time."""
         if not self.every_n_train_iters(runner, self.interval):
-            return
-        if not is_main_process():
             return
         first = {key: x[: self.num_samples] for key, x in data_batch.items()}
         rows = penalty_rows(

@@ -1,6 +1,7 @@
 from .penalty_maps import (
     Penalty,
     PenaltyRow,
+    check_pixel_loss,
     draw_penalties,
     find_keypoints,
     penalty,
@@ -12,6 +13,7 @@ from .penalty_maps import (
 __all__ = [
     'Penalty',
     'PenaltyRow',
+    'check_pixel_loss',
     'draw_penalties',
     'find_keypoints',
     'penalty',

@@ -1,19 +1,32 @@
 """What a loss charges each pixel of a prediction, computed and drawn."""
 
 import copy
-import inspect
+import io
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
+from typing import (
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
+import mmcv
 import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Normalize
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from mmpose.models.losses import KeypointMSELoss
 from mmpose.structures import PoseDataSample
+from mpl_toolkits.axes_grid1 import ImageGrid
 from torch import Tensor, nn
 
 from ..layers import SigmoidConv2d
@@ -24,13 +37,9 @@ MARGIN = 1e-3
 # Of the largest squared error or BCE: where it is less, the factor over it
 # does not set the colours.
 NEGLIGIBLE = 1e-3
+CELL = 1.3  # width of a map, in inches
 
-# Of the drawing, in inches.
-DPI = 100
-CELL = 1.3  # width of a map
-GAP = 0.06
-GROUP_GAP = 0.12  # more of it between losses
-LEFT, TOP, BOTTOM = 0.42, 0.5, 0.55
+Maps = Union[Tensor, np.ndarray]
 
 
 class Penalty(NamedTuple):
@@ -48,9 +57,9 @@ class Penalty(NamedTuple):
         base (str): What the factor is over, 'squared error' or 'BCE'.
     """
 
-    loss: Union[Tensor, np.ndarray]
-    factor: Union[Tensor, np.ndarray]
-    grad: Union[Tensor, np.ndarray]
+    loss: Maps
+    factor: Maps
+    grad: Maps
     base: str
 
 
@@ -74,35 +83,24 @@ class PenaltyRow(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column of the drawing.
-
-    Attributes:
-        title (str): What it is.
-        images (list[np.ndarray]): One of each row.
-        cmap (str, optional): matplotlib's name of the colours, ``None`` for
-            pictures.
-        low (float): Value of the first colour.
-        high (float): Value of the last colour.
-        cut (bool): Whether there are values above ``high``.
-        loss (str): Name of the loss, empty for what is of none.
-    """
+    """A column of the drawing, with one range of colours for all rows."""
 
     title: str
-    images: List[np.ndarray]
-    cmap: Optional[str] = None
+    images: Sequence[np.ndarray]
+    cmap: Optional[str] = None  # of a picture
     low: float = 0.0
     high: float = 1.0
-    cut: bool = False
-    loss: str = ''
+    loss: str = ''  # the name of the loss, if it is of one
 
-    @property
-    def tick_labels(self) -> List[str]:
-        """The range in as many digits as tell its ends apart."""
-        for digits in range(2, 17):
-            low, high = (f'{x:.{digits}g}' for x in (self.low, self.high))
-            if low != high:
-                break
-        return [low, f'≥ {high}' if self.cut else high]
+
+def check_pixel_loss(loss: nn.Module) -> None:
+    """Raise a ``ValueError`` if a loss has none of a single pixel."""
+    if not hasattr(loss, 'loss_map') and type(loss) is not KeypointMSELoss:
+        raise ValueError(
+            f'{type(loss).__name__} does not tell the loss of each pixel: it '
+            'needs a method loss_map(output, target), as every HeatmapLoss '
+            'has it.'
+        )
 
 
 def pixel_loss(model: nn.Module) -> nn.Module:
@@ -118,35 +116,14 @@ def pixel_loss(model: nn.Module) -> nn.Module:
         ValueError: If the model has none, or it does not tell the loss of
             each pixel.
     """
-    loss = getattr(getattr(model, 'head', None), 'loss_module', None)
-    if isinstance(loss, nn.ModuleList):
-        loss = loss[-1]
+    loss = _last(getattr(getattr(model, 'head', None), 'loss_module', None))
     if loss is None:
         raise ValueError(
-            f'Penalty maps need a model with a head and its loss, got '
+            'Penalty maps need a model with a head and its loss, got '
             f'{type(model).__name__}.'
         )
-    return check_loss(loss)
-
-
-def check_loss(loss: nn.Module) -> nn.Module:
-    """Return a loss that tells the loss of each pixel.
-
-    Raises:
-        ValueError: If it does not.
-    """
-    if 'mask' not in inspect.signature(loss.forward).parameters:
-        raise ValueError(
-            f'{type(loss).__name__} does not tell the loss of each pixel: '
-            'penalty maps need a loss that takes a mask, as KeypointMSELoss '
-            'does.'
-        )
+    check_pixel_loss(loss)
     return loss
-
-
-def takes_logits(loss: nn.Module) -> bool:
-    """Whether a loss takes logits, not heatmaps."""
-    return getattr(loss, 'takes_logits', False)
 
 
 def penalty(
@@ -157,13 +134,8 @@ def penalty(
 ) -> Penalty:
     """What a loss charges each pixel.
 
-    The loss of a pixel is the derivative of the whole loss by the pixel's
-    place in a mask of ones, times the number of pixels: that is how much the
-    pixel counts, whatever is done to the map before it is averaged. The
-    gradient is that of a training step, computed without this mask.
-
     Args:
-        loss (nn.Module): A loss with the signature of ``KeypointMSELoss``. It
+        loss (nn.Module): A loss with ``loss_map``, or ``KeypointMSELoss``. It
             is copied, not touched.
         output (Tensor): What the loss takes, heatmaps or logits,
             (B, K, H, W).
@@ -175,33 +147,44 @@ def penalty(
         Penalty: Maps (B, K, H, W) on the CPU, in float64.
 
     Raises:
-        ValueError: If the loss has no mask or refuses the maps.
+        ValueError: If the loss has none of a pixel, or refuses the maps.
     """
-    loss = copy.deepcopy(check_loss(loss)).cpu()
-    logits = takes_logits(loss)
-    output = output.detach().cpu().double().requires_grad_()
-    output.is_logits = logits
-    target = target.detach().cpu().double()
+    check_pixel_loss(loss)
+    loss = copy.deepcopy(loss).cpu()
+    output, target = (x.detach().cpu().double() for x in (output, target))
     if target_weights is not None:
         target_weights = target_weights.detach().cpu().double()
-    mask = torch.ones_like(target).requires_grad_()
+    logits = _takes_logits(loss)
+    output.is_logits = logits
     with torch.enable_grad():
-        masked = loss(output, target, target_weights, mask)
-        (share,) = torch.autograd.grad(masked, mask)
-        whole = loss(output, target, target_weights)
+        # As in training, which is also where a loss checks its input.
+        whole = loss(output.requires_grad_(), target, target_weights)
         (grad,) = torch.autograd.grad(whole, output)
     output = output.detach()
     if logits:
         name, base = 'BCE', F.binary_cross_entropy_with_logits
     else:
         name, base = 'squared error', F.mse_loss
-    share = share * share.numel()
-    return Penalty(
-        loss=share,
-        factor=share / base(output, target, reduction='none'),
-        grad=grad * grad.numel(),
-        base=name,
-    )
+    base = base(output, target, reduction='none')
+    if hasattr(loss, 'loss_map'):
+        pixels = loss.loss_map(output, target).detach()
+        if not loss.use_target_weight:
+            target_weights = None
+    else:  # MMPose's own, which has weights whatever it is told
+        pixels = base
+    mask = loss._get_mask(target, target_weights, torch.ones_like(target))
+    pixels = pixels * mask * loss.loss_weight
+    return Penalty(pixels, pixels / base, grad * grad.numel(), name)
+
+
+def _last(stages):
+    """Of a stacked model the last stage."""
+    several = isinstance(stages, (list, tuple, nn.ModuleList))
+    return stages[-1] if several else stages
+
+
+def _takes_logits(loss: Optional[nn.Module]) -> bool:
+    return getattr(loss, 'takes_logits', False)
 
 
 @contextmanager
@@ -230,14 +213,14 @@ def _target(sample: PoseDataSample) -> Tensor:
     """Target heatmaps of a sample, (K, H, W)."""
     heatmaps = sample.get('gt_fields', {}).get('heatmaps')
     count = sample.gt_instance_labels.keypoint_weights.shape[-1]
+    if isinstance(heatmaps, Tensor) and len(heatmaps) == count:
+        return heatmaps
     if heatmaps is None:
         got = 'none'
     elif isinstance(heatmaps, list):
         got = f'those of {len(heatmaps)} levels'
-    elif len(heatmaps) != count:
-        got = f'{len(heatmaps)} for {count} keypoints'
     else:
-        return heatmaps
+        got = f'{len(heatmaps)} for {count} keypoints'
     raise ValueError(
         f'Penalty maps need one target heatmap per keypoint, got {got}: the '
         'pipeline needs a GenerateTarget with a heatmap codec of one level.'
@@ -276,54 +259,44 @@ def penalty_rows(
         ValueError: If a loss does not tell the loss of each pixel or refuses
             the maps, or if there is not one target heatmap per keypoint.
     """
-    own = getattr(getattr(model, 'head', None), 'loss_module', None)
-    if isinstance(own, nn.ModuleList):
-        own = own[-1]
+    own = _last(getattr(getattr(model, 'head', None), 'loss_module', None))
     if losses is None:
-        own = pixel_loss(model)
-        losses = {type(own).__name__: own}
+        losses = {type(own).__name__: pixel_loss(model)}
     target = torch.stack([_target(d) for d in data_batch['data_samples']])
     with _undisturbed(model):
         data = model.data_preprocessor(data_batch, training=False)
-        output = model(data['inputs'], None, mode='tensor')
-    if isinstance(output, (list, tuple)):
-        output = output[-1]
-    is_logits = getattr(output, 'is_logits', False) or takes_logits(own)
+        output = _last(model(data['inputs'], None, mode='tensor'))
+    is_logits = getattr(output, 'is_logits', False) or _takes_logits(own)
     output = output.double()
-    probabilities = output.sigmoid() if is_logits else output
-    logits = output
-    if not is_logits:
-        logits = output.clamp(MARGIN, 1 - MARGIN).logit()
+    if is_logits:
+        logits, heatmaps = output, output.sigmoid()
+    else:
+        logits, heatmaps = output.clamp(MARGIN, 1 - MARGIN).logit(), output
     samples = data['data_samples']
     weights = torch.cat(
         [d.gt_instance_labels.keypoint_weights for d in samples]
     )
-    penalties = {
-        name: penalty(
-            loss,
-            logits if takes_logits(loss) else probabilities,
-            target,
-            weights,
-        )
-        for name, loss in losses.items()
-    }
+    penalties = {}
+    for name, loss in losses.items():
+        taken = logits if _takes_logits(loss) else heatmaps
+        penalties[name] = penalty(loss, taken, target, weights)
 
     charged = next(iter(penalties.values())).loss.mean((2, 3))
     rows = []
     for i, sample in enumerate(samples):
         picture = torch.as_tensor(data_batch['inputs'][i]).cpu()
         picture = picture.clamp(0, 255).byte().numpy()[::-1]
+        stem = Path(sample.get('img_path', '')).stem
         for k in keypoints or [int(charged[i].argmax())]:
             name = names[k] if len(names) else f'keypoint {k}'
             if weights[i, k] == 0:
                 name += ' (no label)'
-            stem = Path(sample.get('img_path', '')).stem
             rows.append(
                 PenaltyRow(
                     label=f'{stem}\n{name}'.strip(),
                     picture=picture.transpose(1, 2, 0),
                     target=target[i, k].cpu().numpy(),
-                    prediction=probabilities[i, k].cpu().numpy(),
+                    prediction=heatmaps[i, k].cpu().numpy(),
                     penalties={
                         name: Penalty(
                             *(x[i, k].numpy() for x in maps[:3]), maps.base
@@ -344,54 +317,45 @@ def penalty_columns(rows: Sequence[PenaltyRow]) -> List[Column]:
     Returns:
         list[Column]: Picture, target and prediction, and of each loss the
         loss of a pixel, its factor over squared error or BCE, and its
-        gradient. The range of the losses begins at 0, that of gradients has
-        its middle there, and that of factors ends at the highest where the
-        loss without it is not negligible, or it would end at its poles.
+        gradient. A factor that is the same everywhere has no column, but
+        stands in a title. The range of a loss begins at 0, that of a gradient
+        has its middle there, and that of a factor ends at the highest where
+        the loss without it is not negligible, or it would end at its poles.
     """
-    columns = [
-        Column('picture', [row.picture for row in rows]),
-        _column('target', [row.target for row in rows]),
-        _column('prediction', [row.prediction for row in rows]),
-    ]
+    columns = [Column('picture', [row.picture for row in rows])]
+    for name in ('target', 'prediction'):
+        maps = np.stack([getattr(row, name) for row in rows])
+        columns.append(Column(name, maps, 'viridis', *_range(maps)))
     for name, first in rows[0].penalties.items():
-        maps = [row.penalties[name] for row in rows]
-        losses = [x.loss for x in maps]
-        highest = np.max(losses, where=np.isfinite(losses), initial=0) or 1.0
-        factors = [x.factor for x in maps]
-        bases = np.zeros_like(losses)
-        np.divide(losses, factors, out=bases, where=np.greater(losses, 0))
-        seen = np.asarray(factors)[bases > NEGLIGIBLE * bases.max()]
-        grads = [x.grad for x in maps]
-        steep = np.abs(grads)
-        steepest = steep.max(where=np.isfinite(steep), initial=0) or 1.0
-        by = 'logit' if first.base == 'BCE' else 'heatmap'
-        columns += [
-            Column('loss of a pixel', losses, 'magma', 0, highest, loss=name),
-            _column(f'loss / {first.base}', factors, seen, name),
-            Column(
-                *(f'gradient by {by}', grads, 'RdBu_r', -steepest, steepest),
-                loss=name,
-            ),
-        ]
+        loss, factor, grad = (
+            np.stack([row.penalties[name][i] for row in rows])
+            for i in range(3)
+        )
+        # Of a ratio, where it is one.
+        factors = factor[np.isfinite(factor)]
+        title = 'loss of a pixel'
+        constant = np.allclose(factors, factors[:1], rtol=1e-6, atol=0)
+        if constant and factors.size:
+            title += f'\n= {factors[0]:.3g} × {first.base}'
+        _, highest = _range(loss)
+        columns.append(Column(title, loss, 'magma', 0.0, highest, name))
+        if not constant:
+            base = np.zeros_like(loss)
+            np.divide(loss, factor, out=base, where=loss > 0)
+            _, highest = _range(factor[base > NEGLIGIBLE * base.max()])
+            ends = factors.min(), highest
+            title = f'loss / {first.base}'
+            columns.append(Column(title, factor, 'viridis', *ends, name))
+        _, steepest = _range(np.abs(grad))
+        title = f'gradient by {"logit" if first.base == "BCE" else "heatmap"}'
+        ends = -steepest, steepest
+        columns.append(Column(title, grad, 'RdBu_r', *ends, name))
     return columns
 
 
-def _column(
-    title: str,
-    images: List[np.ndarray],
-    seen: Optional[np.ndarray] = None,
-    loss: str = '',
-) -> Column:
-    """A column from the lowest value on, to the highest of some."""
-    values = np.asarray(images)
+def _range(values: np.ndarray) -> Tuple[float, float]:
     values = values[np.isfinite(values)]
-    low = values.min() if values.size else 0.0
-    high = (values if seen is None or not seen.size else seen).max(initial=low)
-    # Else rounding errors of what is the same everywhere get colours.
-    if high - low <= 1e-6 * max(abs(low), abs(high)):
-        low, high = low - 0.5, high + 0.5
-    cut = bool((values > high).any())
-    return Column(title, images, 'viridis', low, high, cut, loss)
+    return (values.min(), values.max()) if values.size else (0.0, 0.0)
 
 
 def draw_penalties(rows: Sequence[PenaltyRow]) -> np.ndarray:
@@ -408,98 +372,72 @@ def draw_penalties(rows: Sequence[PenaltyRow]) -> np.ndarray:
         np.ndarray: RGB picture (H, W, 3), uint8.
     """
     columns = penalty_columns(rows)
+    groups = [list(x) for _, x in groupby(columns, lambda c: c.loss)]
     height, width = rows[0].target.shape
-    cell = CELL * height / width
-    groups = list(dict.fromkeys(column.loss for column in columns))
     size = (
-        LEFT + len(columns) * (CELL + GAP) + len(groups) * GROUP_GAP,
-        TOP + len(rows) * (cell + GAP) + BOTTOM,
+        1.15 * CELL * len(columns),
+        CELL * height / width * len(rows) + 1.15,  # titles and colour bars
     )
-    figure = Figure(figsize=size, dpi=DPI)
-    canvas = FigureCanvasAgg(figure)
-
-    def add_axes(left: float, bottom: float, w: float, h: float):
-        box = (left / size[0], bottom / size[1], w / size[0], h / size[1])
-        return figure.add_axes(box)
-
-    for i, column in enumerate(columns):
-        gaps = groups.index(column.loss) * GROUP_GAP
-        left = LEFT + i * (CELL + GAP) + gaps
-        options = {}
-        if column.cmap:
-            cmap = colormaps[column.cmap].with_extremes(bad='0.7')
-            options = dict(cmap=cmap, norm=Normalize(column.low, column.high))
-        for j, (image, row) in enumerate(zip(column.images, rows)):
-            bottom = size[1] - TOP - (j + 1) * (cell + GAP)
-            panel = add_axes(left, bottom, CELL, cell)
-            drawn = panel.imshow(
-                image, aspect='auto', interpolation='nearest', **options
-            )
-            panel.set(xticks=[], yticks=[])
-            if j == 0:
-                panel.set_title(column.title, fontsize=8)
-                # Over the middle of its three columns.
-                if column.loss and i % 3 == 1:
-                    panel.annotate(
-                        column.loss,
-                        (0.5, 1),
-                        (0, 20),
-                        xycoords='axes fraction',
-                        textcoords='offset points',
-                        ha='center',
-                        weight='bold',
-                        fontsize=9,
-                    )
-            if i == 0:
-                panel.set_ylabel(row.label, fontsize=7)
-            if i in (0, 2):
-                _mark_peaks(panel, row, image.shape)
-        if column.cmap:
-            bar = figure.colorbar(
+    figure = Figure(figsize=size, dpi=100)
+    parts = figure.subfigures(
+        1, len(groups), width_ratios=list(map(len, groups))
+    )
+    for part, group in zip(np.atleast_1d(parts), groups):
+        part.suptitle(group[0].loss, weight='bold', fontsize=9)
+        grid = ImageGrid(
+            part,
+            (0, 0.3 / size[1], 1, 1 - 0.95 / size[1]),
+            (len(rows), len(group)),
+            axes_pad=(0.14, 0.06),
+            cbar_mode='edge',
+            cbar_location='bottom',
+            cbar_pad=0.06,
+            cbar_size=0.1,
+        )
+        for i, (panels, column) in enumerate(zip(grid.axes_column, group)):
+            panels[0].set_title(column.title, fontsize=8)
+            for panel, row, image in zip(panels, rows, column.images):
+                drawn = panel.imshow(
+                    image,
+                    cmap=column.cmap
+                    and colormaps[column.cmap].with_extremes(bad='0.7'),
+                    vmin=column.low,
+                    vmax=column.high,
+                    # Pictures are larger, but on the same axes.
+                    extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+                )
+                panel.set(xticks=[], yticks=[])
+                if column.title in ('picture', 'prediction'):
+                    _mark_peaks(panel, row)
+                if column.title == 'picture':
+                    panel.set_ylabel(row.label, fontsize=7)
+            bar = grid.cbar_axes[i]
+            if column.cmap is None:
+                bar.axis('off')
+                text = 'ring: peak of the target\ncross: of the prediction'
+                bar.text(0, 1, text, fontsize=7, va='top')
+                continue
+            part.colorbar(
                 drawn,
-                cax=add_axes(left, BOTTOM - 0.16, CELL, 0.1),
+                cax=bar,
                 orientation='horizontal',
-                ticks=[column.low, column.high],
+                extend='max' if (column.images > column.high).any() else None,
+                ticks=MaxNLocator(3),
             )
-            bar.set_ticklabels(column.tick_labels)
-            bar.ax.tick_params(labelsize=7, length=2)
-            for label, side in zip(
-                bar.ax.get_xticklabels(), ('left', 'right')
-            ):
-                label.set_ha(side)
-    figure.text(
-        LEFT / size[0],
-        (BOTTOM - 0.1) / size[1],
-        'ring: peak of the target\ncross: of the prediction',
-        fontsize=7,
-        va='top',
-    )
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+            bar.tick_params(labelsize=7, length=2)
+    file = io.BytesIO()
+    figure.savefig(file, bbox_inches='tight', pad_inches=0.1)
+    return mmcv.imfrombytes(file.getvalue(), channel_order='rgb')
 
 
-def _mark_peaks(panel, row: PenaltyRow, shape: Sequence[int]) -> None:
-    """Mark the peaks of target and prediction in an image of some shape."""
+def _mark_peaks(panel: Axes, row: PenaltyRow) -> None:
     for marker, heatmap in (('o', row.target), ('x', row.prediction)):
         if not np.nan_to_num(heatmap).any():
             continue  # no label or no numbers, no peak
-        peak = np.unravel_index(np.nanargmax(heatmap), heatmap.shape)
-        y, x = (
-            (p + 0.5) * new / old - 0.5
-            for p, new, old in zip(peak, shape, heatmap.shape)
-        )
+        y, x = np.unravel_index(np.nanargmax(heatmap), heatmap.shape)
         for colour, thickness in (('black', 2.5), ('white', 1.2)):
-            panel.plot(
-                x,
-                y,
-                marker,
-                ms=8,
-                mfc='none',
-                mec=colour,
-                mew=thickness,
-                scalex=False,
-                scaley=False,
-            )
+            style = dict(ms=8, mfc='none', mec=colour, mew=thickness)
+            panel.plot(x, y, marker, **style)
 
 
 def find_keypoints(
@@ -517,18 +455,15 @@ def find_keypoints(
     Raises:
         ValueError: If the data set has no such keypoint.
     """
-    numbers = metainfo.get('keypoint_name2id', {})
-    count = metainfo.get('num_keypoints', len(numbers))
+    numbers = metainfo['keypoint_name2id']
+    valid = {str(i): i for i in numbers.values()}
     found = []
     for keypoint in keypoints:
-        number = numbers.get(keypoint, keypoint)
-        if isinstance(number, str) and number.isdecimal():
-            number = int(number)
-        if not isinstance(number, int) or not 0 <= number < count:
+        number = numbers.get(keypoint, valid.get(str(keypoint)))
+        if number is None:
             raise ValueError(
-                f'The keypoints must be numbers from 0 to {count - 1} or '
-                f'among {", ".join(numbers) or "names that are not known"}, '
-                f'got {keypoint!r}.'
+                f'The keypoints must be numbers from 0 to {len(valid) - 1} or '
+                f'among {", ".join(numbers)}, got {keypoint!r}.'
             )
         found.append(number)
     return found

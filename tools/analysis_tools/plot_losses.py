@@ -10,30 +10,32 @@ heatmap_weighting    the weights of heatmap weighting on a Gaussian
 losses               all losses of one pixel at targets 1, 0.5, 0.25 and 0
 losses_gradient      their gradients
 
-All values are those of mmpose_lossplus.losses.functional, all gradients
-autograd's of these.
+All values and gradients are those of the losses that one trains with. With
+--losses, the last two show these losses, and the others are not drawn:
+
+    python tools/analysis_tools/plot_losses.py --out . --losses amse \
+        "mine=dict(type='my_module.MyLoss',alpha=2)"
 """
 
 import argparse
-import io
 import itertools
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
-import matplotlib
-
-matplotlib.use('Agg')  # no window: the figures go to files
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import FigureBase
+from matplotlib.figure import Figure
+from mmpose.models.losses import KeypointMSELoss
+from mmpose.registry import MODELS
+from mmpose.utils import register_all_modules
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-# What the tools share lies in tools/.
 from mmpose_lossplus.experiments.figures import (
     BLACK,
     BLUE,
@@ -45,119 +47,81 @@ from mmpose_lossplus.experiments.figures import (
     VERMILION,
 )
 from mmpose_lossplus.experiments.files import replace
-from mmpose_lossplus.losses import functional as F
+from mmpose_lossplus.experiments.losses import parse_losses
+from mmpose_lossplus.losses import (
+    AnchorLoss,
+    AsymmetricMSELoss,
+    FocusedMSELoss,
+    HeatmapFocalLoss,
+    HeatmapWeightingMSELoss,
+    RegularizedMSELoss,
+)
+from mmpose_lossplus.losses.functional import AMSE_FORMS, WEIGHT_FNS
+from mmpose_lossplus.visualization import check_pixel_loss, penalty
 
-# Okabe and Ito's colours, which colour-blind people can tell apart.
 WIDTH = 8  # inches
 # Of the loss that the others are compared with, also where they lie on it.
 BASELINE = dict(color=BLACK, ls='--', zorder=3)
+COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
 
 TARGETS = (1.0, 0.5, 0.25)
 BETAS = (0.01, 0.1, 0.5)  # the default, the paper's largest, one to be seen
 BETA = BETAS[-1]
-FMSE_GAMMAS = (1.0, 2.0, 5.0)
-ANCHORS = (0.1, 0.5, 0.9)
-ANCHOR_GAMMAS = (1.0, 2.0, 5.0)
-SLACK = 0.05
+GAMMAS = (1.0, 2.0, 5.0)
+ANCHORS = dict(hard=0.1, moderate=0.5, easy=0.9)
 TOY_TARGET = (0.5, 1.0, 0.5)
 TOY_BETA = 0.1  # of what is printed with three digits
 
 Curve = Tuple[Tensor, Tensor]
+OUTPUTS = torch.linspace(-0.5, 1.5, 801, dtype=torch.double)
+PROBABILITIES = torch.linspace(0.005, 0.995, 991, dtype=torch.double)
 
-
-def mse(output: Tensor, target: Tensor) -> Tensor:
-    """Squared error, which is heatmap weighting without a weight."""
-    return F.heatmap_weighting_mse(output, target, None)
-
-
-def with_anchor(
-    equation: Callable[..., Tensor] = F.anchor_loss,
-    anchor: float = 0.5,
-    **parameters,
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """An equation of a pixel whose map's peak sets the anchor.
-
-    Args:
-        equation (Callable): Takes logits and targets of maps. Defaults to
-            Anchor Loss.
-        anchor (float): Anchor probability, the peak's less the slack.
-            Defaults to 0.5.
-        **parameters: More arguments of the equation.
-
-    Returns:
-        Callable: Takes logits and targets, both (N, 1, 1, 1), and returns the
-        loss of each, (N, 1, 1, 1).
-    """
-
-    def of_pixel(output: Tensor, target: Tensor) -> Tensor:
-        peak = torch.full_like(output, anchor + SLACK).logit()
-        outputs = torch.cat([output, peak], dim=-1)
-        targets = torch.cat([target, torch.ones_like(target)], dim=-1)
-        return equation(outputs, targets, slack=SLACK, **parameters)[..., :1]
-
-    return of_pixel
-
-
-def bce(output: Tensor, target: Tensor) -> Tensor:
-    """Binary cross entropy, which is Anchor Loss with gamma 0."""
-    return F.anchor_loss(output, target, gamma=0.0)
-
-
-# By name; the upper take a heatmap, the lower logits.
-ON_HEATMAPS = {
-    'MSE': mse,
-    f'AMSE, β={BETA} (default {BETAS[0]})': lambda s, g: F.amse(s, g, BETA),
-    f'RMSE, β={BETA} (default {BETAS[0]})': lambda s, g: F.rmse(s, g, BETA),
-    'FMSE, γ=1': F.fmse,
-    'heatmap weighting, x': F.heatmap_weighting_mse,
+MSE, BCE = KeypointMSELoss(), AnchorLoss(gamma=0.0)
+LOSSES = {
+    f'AMSE, β={BETA} (default {BETAS[0]})': AsymmetricMSELoss(beta=BETA),
+    f'RMSE, β={BETA} (default {BETAS[0]})': RegularizedMSELoss(beta=BETA),
+    'FMSE, γ=1': FocusedMSELoss(),
+    'heatmap weighting, x': HeatmapWeightingMSELoss(),
+    'Anchor Loss, γ=2, q*=0.5': AnchorLoss(),
+    'focal loss, γ=2': HeatmapFocalLoss(),
 }
-ON_LOGITS = {
-    'BCE': bce,
-    'Anchor Loss, γ=2, q*=0.5': with_anchor(),
-    'focal loss, γ=2': F.heatmap_focal_loss,
-}
-# Of a toy of three pixels. Anchor Loss and focal loss have no place here:
-# they take probabilities, of which 1.5 is none.
+# Anchor Loss and focal loss have no place on the toy of three pixels: they
+# take probabilities, of which 1.5 is none.
 TOY_LOSSES = {
-    'MSE': mse,
-    f'RMSE, β={TOY_BETA}': lambda s, g: F.rmse(s, g, TOY_BETA),
+    'MSE': MSE,
+    f'RMSE, β={TOY_BETA}': RegularizedMSELoss(beta=TOY_BETA),
     **{
-        f'AMSE {form.replace("_", " ")}': (
-            lambda s, g, form=form: F.amse(s, g, TOY_BETA, form=form)
+        f'AMSE {form.replace("_", " ")}': AsymmetricMSELoss(
+            beta=TOY_BETA, form=form
         )
-        for form in F.AMSE_FORMS
+        for form in AMSE_FORMS
     },
-    'FMSE, γ=1': F.fmse,
-    'heatmap weighting, x': F.heatmap_weighting_mse,
+    'FMSE, γ=1': FocusedMSELoss(),
+    'heatmap weighting, x': HeatmapWeightingMSELoss(),
 }
-
-
-def outputs() -> Tensor:
-    """Values of a heatmap's pixel, (801,), from -0.5 to 1.5."""
-    return torch.linspace(-0.5, 1.5, 801, dtype=torch.double)
-
-
-def probabilities() -> Tensor:
-    """Probabilities of a pixel, (991,), from 0.005 to 0.995."""
-    return torch.linspace(0.005, 0.995, 991, dtype=torch.double)
 
 
 def curve(
-    equation: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: float
+    loss: nn.Module, output: Tensor, target: float, anchor: float = 0.5
 ) -> Curve:
-    """Loss of a pixel and its derivative.
+    """Loss of a pixel and its derivative by the output.
 
     Args:
-        equation (Callable): Of maps, as those of ``functional``.
+        loss (nn.Module): The loss.
         output (Tensor): What it is given for the pixel, (N,).
         target (float): The pixel's target.
+        anchor (float): Anchor probability of Anchor Loss: there is a second
+            pixel, the keypoint's, whose probability is this and the slack of
+            0.05. Defaults to 0.5.
 
     Returns:
-        tuple[Tensor]: Loss and derivative by the output, both (N,).
+        tuple[Tensor]: Loss and derivative, both (N,).
     """
-    maps = output.reshape(-1, 1, 1, 1)
-    loss, grad = F.by_autograd(equation, maps, torch.full_like(maps, target))
-    return loss.flatten(), grad.flatten()
+    peak = torch.tensor(anchor + 0.05, dtype=torch.double).logit()
+    maps = torch.stack([output, peak.expand_as(output)], dim=-1)
+    targets = torch.tensor([target, 1.0]).expand_as(maps)
+    found = penalty(loss, maps[:, None, None], targets[:, None, None])
+    return found.loss[:, 0, 0, 0], found.grad[:, 0, 0, 0]
 
 
 class Pattern(NamedTuple):
@@ -176,7 +140,7 @@ class Pattern(NamedTuple):
     losses: Dict[str, float]
 
 
-def patterns() -> List[Pattern]:
+def patterns() -> Sequence[Pattern]:
     """The eight heatmaps of amse/fig2, those with the right peak first."""
     target = torch.tensor(TOY_TARGET, dtype=torch.double)
     found = []
@@ -188,76 +152,10 @@ def patterns() -> List[Pattern]:
                 ''.join('+' if sign > 0 else '−' for sign in signs),
                 prediction,
                 bool(prediction.argmax() == target.argmax()),
-                {k: float(f(*maps).mean()) for k, f in TOY_LOSSES.items()},
+                {k: float(f(*maps)) for k, f in TOY_LOSSES.items()},
             )
         )
     return sorted(found, key=lambda pattern: not pattern.right)
-
-
-def rmse_curves(target: float) -> Dict[float, Curve]:
-    """RMSE and its derivative over :func:`outputs`, by beta."""
-    return {
-        beta: curve(lambda s, g, b=beta: F.rmse(s, g, b), outputs(), target)
-        for beta in (0.0, *BETAS)
-    }
-
-
-def amse_curves(target: float) -> Dict[float, Curve]:
-    """AMSE and its derivative over :func:`outputs`, by beta."""
-    return {
-        beta: curve(lambda s, g, b=beta: F.amse(s, g, b), outputs(), target)
-        for beta in (0.0, *BETAS)
-    }
-
-
-def amse_penalties(target: float) -> Dict[str, Tensor]:
-    """What each form adds to the squared error at beta 1, by form."""
-    squared, _ = curve(mse, outputs(), target)
-    return {
-        form: curve(
-            lambda s, g, form=form: F.amse(s, g, 1.0, form=form),
-            outputs(),
-            target,
-        )[0]
-        - squared
-        for form in F.AMSE_FORMS
-    }
-
-
-def fmse_weights() -> Tuple[Tensor, Dict[float, Tensor]]:
-    """Targets (N,) and FMSE's weight of each, by gamma."""
-    target = torch.linspace(0, 1, 501, dtype=torch.double)
-    # The loss of an error of 1.
-    return target, {
-        gamma: F.fmse(target + 1, target, gamma)
-        for gamma in (0.0, *FMSE_GAMMAS)
-    }
-
-
-def fmse_curves(target: float) -> Dict[float, Curve]:
-    """FMSE and its derivative over :func:`outputs`, by gamma."""
-    return {
-        gamma: curve(lambda s, g, y=gamma: F.fmse(s, g, y), outputs(), target)
-        for gamma in (0.0, *FMSE_GAMMAS)
-    }
-
-
-def anchor_curves(anchor: float) -> Dict[str, Curve]:
-    """Losses of background over :func:`probabilities`, derived by the logit.
-
-    Args:
-        anchor (float): Anchor probability q*.
-
-    Returns:
-        dict: BCE, focal loss with gamma 2, and Anchor Loss by its gamma.
-    """
-    logits = probabilities().logit()
-    equations = {'BCE': bce, 'focal loss, γ=2': F.heatmap_focal_loss}
-    for gamma in ANCHOR_GAMMAS:
-        equations[f'Anchor Loss, γ={gamma:g}'] = with_anchor(
-            anchor=anchor, gamma=gamma
-        )
-    return {name: curve(f, logits, 0.0) for name, f in equations.items()}
 
 
 def gaussian(sigma: float = 2.0, radius: int = 9) -> Tensor:
@@ -270,77 +168,84 @@ def gaussian(sigma: float = 2.0, radius: int = 9) -> Tensor:
     return line[:, None] * line
 
 
-def weight_maps() -> Dict[str, Tensor]:
-    """Heatmap weighting's weights of :func:`gaussian`, by weight function."""
-    target = gaussian()
-    # The loss of an error of 1.
-    return {
-        name: F.heatmap_weighting_mse(target + 1, target, name)
-        for name in F.WEIGHT_FNS
-    }
+def weights(loss: nn.Module, target: Tensor) -> Tensor:
+    """Weight of the squared error by target, both (H, W)."""
+    return penalty(loss, target[None, None] + 1, target[None, None]).loss[0, 0]
 
 
-def draw_patterns() -> None:
+def draw_patterns() -> Figure:
     """amse/fig2."""
     found = patterns()
-    figure = plt.figure(figsize=(WIDTH, 4.8))
-    upper, lower = figure.add_gridspec(2, 1, height_ratios=(1.0, 1.7))
-    # The left column holds the names of the losses.
-    panels = upper.subgridspec(1, 9, width_ratios=(1.75, *[1] * 8))
-    for i, pattern in enumerate(found):
-        panel = figure.add_subplot(panels[i + 1])
-        panel.bar(range(3), pattern.prediction, color=SKY, width=0.8)
-        panel.step(
-            [-0.5, 0.5, 1.5, 2.5],
-            [*TOY_TARGET, TOY_TARGET[-1]],
-            where='post',
+    names = 'abcdefgh'
+    figure, panels = plt.subplot_mosaic(
+        [list(names), ['table'] * 8],
+        figsize=(WIDTH, 4.8),
+        height_ratios=(1.0, 1.7),
+    )
+    for name, pattern in zip(names, found):
+        panel = panels[name]
+        panel.bar(range(3), pattern.prediction, color=SKY, label='prediction')
+        panel.stairs(
+            TOY_TARGET,
+            np.arange(4) - 0.5,
+            baseline=None,
             color=BLACK,
             lw=1.2,
+            label='target',
         )
         panel.set(ylim=(0, 1.6), xticks=[], xlim=(-0.6, 2.6))
-        panel.set_title(f'{"abcdefgh"[i]}  {" ".join(pattern.signs)}')
+        panel.set_title(f'{name}  {" ".join(pattern.signs)}')
         panel.set_xlabel(
             'right' if pattern.right else 'wrong',
             color=GREEN if pattern.right else VERMILION,
             weight='bold',
         )
-        panel.grid(axis='x', alpha=0)
-        if i:
-            panel.set_yticklabels([])
-    legend = figure.add_subplot(panels[0])
-    legend.axis('off')
-    legend.text(0, 0.62, 'target', color=BLACK, weight='bold')
-    legend.plot([0, 0.5], [0.54, 0.54], color=BLACK, lw=1.2)
-    legend.text(0, 0.32, 'prediction', color=BLUE, weight='bold')
-    legend.text(0, -0.2, 'its peak is', clip_on=False)
-    legend.set(xlim=(0, 1), ylim=(0, 1))
+        panel.tick_params(labelleft=name == 'a')
+    _legend(figure, panels['a'])
 
-    table = figure.add_subplot(lower)
-    names = list(TOY_LOSSES)
-    values = torch.tensor([[p.losses[n] for n in names] for p in found]).T
+    table = panels['table']
+    values = np.array([list(p.losses.values()) for p in found]).T
     # How dear among the eight, where there is a difference.
-    least, most = (f(1, keepdim=True) for f in (values.amin, values.amax))
-    spread = (most - least).where(most - least > 1e-9, torch.ones(1))
+    least = values.min(axis=1, keepdims=True)
+    range_ = np.ptp(values, axis=1, keepdims=True)
     shades = LinearSegmentedColormap.from_list('', ['white', ORANGE])
-    table.imshow((values - least) / spread, cmap=shades, aspect='auto')
-    for row, column in itertools.product(range(len(names)), range(8)):
-        table.text(
-            column,
-            row,
-            f'{values[row, column]:.3f}',
-            ha='center',
-            va='center',
-        )
-    table.set_yticks(range(len(names)), names)
+    table.imshow(
+        (values - least) / np.where(range_ > 1e-9, range_, 1),
+        cmap=shades,
+        aspect='auto',
+    )
+    for (row, column), value in np.ndenumerate(values):
+        table.text(column, row, f'{value:.3f}', ha='center', va='center')
+    table.set_yticks(range(len(TOY_LOSSES)), TOY_LOSSES)
     table.set_xticks([])
     table.grid(False)
     table.spines[:].set_visible(False)
     table.tick_params(length=0)
     table.axvline(sum(p.right for p in found) - 0.5, color=BLACK, lw=1)
     table.set_xlabel(
-        f'mean loss of the three pixels, AMSE and RMSE with β={TOY_BETA}; '
-        'darker is dearer in its row'
+        'Right or wrong: the highest pixel. Table: mean loss of the three '
+        f'pixels,\nAMSE and RMSE with β={TOY_BETA}; darker is dearer in its '
+        'row.'
     )
+    return figure
+
+
+def _family(
+    panel: Axes,
+    target: float,
+    losses: Dict[str, nn.Module],
+) -> None:
+    """Losses of a pixel with their minima, beside MSE."""
+    for label, loss in {'MSE': MSE, **losses}.items():
+        style = BASELINE if loss is MSE else {}
+        values, _ = curve(loss, OUTPUTS, target)
+        (line,) = panel.plot(OUTPUTS, values, label=label, **style)
+        at = values.argmin()
+        dot = dict(color=line.get_color(), ms=5, zorder=4)
+        panel.plot(OUTPUTS[at], values[at], 'o', **dot)
+    _mark(panel, target)
+    panel.set(xlabel='output', ylim=(-0.03, 1))
+    panel.set_xticks([-0.5, 0, 0.5, 1, 1.5])
 
 
 def _mark(panel: Axes, x: float) -> None:
@@ -348,202 +253,190 @@ def _mark(panel: Axes, x: float) -> None:
     panel.axvline(x, color='0.6', lw=1, ls=':')
 
 
-def _curves(panel: Axes, curves: Dict[float, Curve], symbol: str) -> None:
-    """Losses of a pixel by a parameter, 0 is the baseline, with minima."""
-    for value, (loss, _) in curves.items():
-        style = {} if value else BASELINE
-        label = f'{symbol}={value:g}' if value else 'MSE'
-        (line,) = panel.plot(outputs(), loss, label=label, **style)
-        lowest = loss.argmin()
-        panel.plot(
-            outputs()[lowest],
-            loss[lowest],
-            'o',
-            color=line.get_color(),
-            ms=5,
-            zorder=4,
-        )
-
-
-def _panels(
-    rows: int, columns: int, height: float, below: float
-) -> Tuple[np.ndarray, FigureBase]:
-    """Make a figure of panels.
-
-    Args:
-        rows (int): Of panels.
-        columns (int): Of panels.
-        height (float): Of the figure, in inches.
-        below (float): Of the part below, for a legend, in inches.
-
-    Returns:
-        tuple: The panels (rows, columns), with shared axes, and the part
-        below.
-    """
-    figure = plt.figure(figsize=(WIDTH, height))
-    upper, lower = figure.subfigures(
-        2, 1, height_ratios=(height - below, below)
-    )
-    panels = upper.subplots(
-        rows, columns, sharex='row', sharey='row', squeeze=False
-    )
-    return panels, lower
-
-
-def _finish(panels: np.ndarray, xlabel: str, ylabel: str, **limits) -> None:
-    """Label a row of panels."""
-    for panel in panels:
-        panel.set(xlabel=xlabel, **limits)
-    panels[0].set_ylabel(ylabel)
-
-
-def _legend(below: FigureBase, panels: List[Axes], columns: int) -> None:
-    """Write what the lines of some panels are."""
+def _legend(figure: Figure, *panels: Axes, columns: int = 5) -> None:
+    """Write below a figure what the lines of some panels are."""
     parts = [panel.get_legend_handles_labels() for panel in panels]
     handles, labels = (sum(lists, []) for lists in zip(*parts))
-    below.legend(handles, labels, loc='center', ncol=columns)
+    figure.legend(handles, labels, loc='outside lower center', ncols=columns)
 
 
-def draw_rmse() -> None:
+def draw_rmse() -> Figure:
     """amse/fig3."""
-    (panels,), below = _panels(1, 3, 3.1, 0.3)
+    figure, panels = plt.subplots(1, 3, sharey=True, figsize=(WIDTH, 3.1))
+    losses = {f'RMSE, β={b}': RegularizedMSELoss(beta=b) for b in BETAS}
     for panel, target in zip(panels, TARGETS):
-        _curves(panel, rmse_curves(target), 'RMSE, β')
-        _mark(panel, target)
+        _family(panel, target, losses)
         panel.set_title(f'target {target:g}')
-    _finish(panels, 'output', 'loss of a pixel', ylim=(-0.03, 1))
-    _legend(below, [panels[0]], 5)
+    panels[0].set_ylabel('loss of a pixel')
+    _legend(figure, panels[0])
+    return figure
 
 
-def draw_amse() -> None:
+def draw_amse() -> Figure:
     """amse/fig4."""
-    panels, below = _panels(2, 3, 5.6, 0.3)
+    figure, panels = plt.subplots(2, 3, sharey='row', figsize=(WIDTH, 5.6))
+    losses = {f'AMSE, β={b}': AsymmetricMSELoss(beta=b) for b in BETAS}
     styles = ('-', '--', '-.', ':', (0, (6, 2, 1, 2, 1, 2)))
-    colours = (BLUE, ORANGE, GREEN, VERMILION, PURPLE)
-    for column, target in enumerate(TARGETS):
-        upper, lower = panels[:, column]
-        _curves(upper, amse_curves(target), 'AMSE, β')
-        upper.set_title(f'target {target:g}')
-        penalties = amse_penalties(target)
-        for (form, loss), ls, colour in zip(
-            penalties.items(), styles, colours
-        ):
+    for (upper, lower), target in zip(panels.T, TARGETS):
+        _family(upper, target, losses)
+        squared, _ = curve(MSE, OUTPUTS, target)
+        for form, ls, colour in zip(AMSE_FORMS, styles, COLOURS):
+            loss, _ = curve(
+                AsymmetricMSELoss(beta=1.0, form=form), OUTPUTS, target
+            )
             label = form.replace('_', ' ')
-            lower.plot(outputs(), loss, ls=ls, color=colour, label=label)
-        for panel in (upper, lower):
-            _mark(panel, target)
-    _finish(panels[0], 'output', 'loss of a pixel', ylim=(-0.03, 1))
-    _finish(panels[1], 'output', 'added to MSE, over β', ylim=(-0.6, 1.6))
+            lower.plot(
+                OUTPUTS, loss - squared, ls=ls, color=colour, label=label
+            )
+        _mark(lower, target)
+        upper.set_title(f'target {target:g}')
+        lower.set(xlabel='output', ylim=(-0.6, 1.6))
+    panels[0, 0].set_ylabel('loss of a pixel')
+    panels[1, 0].set_ylabel('added to MSE, over β')
     # The right upper part is empty.
     panels[0, 0].legend(loc='upper right', borderaxespad=0)
-    _legend(below, [panels[1, 0]], 5)
+    _legend(figure, panels[1, 0])
+    return figure
 
 
-def draw_fmse() -> None:
+def draw_fmse() -> Figure:
     """FMSE's weight and loss."""
-    _, panels = plt.subplots(2, 2, figsize=(WIDTH, 5.2))
+    figure, panels = plt.subplots(2, 2, figsize=(WIDTH, 5.2))
     first, *others = panels.flat
-    target, weights = fmse_weights()
-    for gamma, weight in weights.items():
-        style = {} if gamma else BASELINE
-        label = f'FMSE, γ={gamma:g}' if gamma else 'MSE'
+    losses = {f'FMSE, γ={g:g}': FocusedMSELoss(gamma=g) for g in GAMMAS}
+    target = torch.linspace(0, 1, 501, dtype=torch.double)
+    for label, loss in {'MSE': MSE, **losses}.items():
+        style = BASELINE if loss is MSE else {}
+        weight = weights(loss, target[None])[0]
         first.semilogy(target, weight, label=label, **style)
     first.set(xlabel='target', ylabel='weight of a pixel', ylim=(1e-6, 4))
     first.set_title('weight')
     first.legend(loc='lower right')
     for panel, target in zip(others, (1.0, 0.5, 0.0)):
-        _curves(panel, fmse_curves(target), 'FMSE, γ')
-        _mark(panel, target)
-        panel.set(title=f'loss at target {target:g}', ylim=(-0.03, 1))
-        panel.set(xlabel='output', ylabel='loss of a pixel')
-        panel.set_xticks([-0.5, 0, 0.5, 1, 1.5])
+        _family(panel, target, losses)
+        panel.set(title=f'loss at target {target:g}', ylabel='loss of a pixel')
+    return figure
 
 
-def draw_anchor() -> None:
+def draw_anchor() -> Figure:
     """Anchor Loss of background, and its gradient."""
-    panels, below = _panels(2, 3, 5.4, 0.3)
-    styles = {'BCE': BASELINE, 'focal loss, γ=2': dict(color=PURPLE, ls='-.')}
-    names = ('hard', 'moderate', 'easy')
-    for column, (anchor, name) in enumerate(zip(ANCHORS, names)):
-        curves = anchor_curves(anchor)
-        for row, panel in enumerate(panels[:, column]):
-            for label, curve_of_loss in curves.items():
-                panel.plot(
-                    probabilities(),
-                    curve_of_loss[row],
-                    label=label,
-                    **styles.get(label, {}),
-                )
+    figure, panels = plt.subplots(2, 3, sharey='row', figsize=(WIDTH, 5.4))
+    losses = {'BCE': BCE, 'focal loss, γ=2': HeatmapFocalLoss()}
+    losses.update(
+        (f'Anchor Loss, γ={g:g}', AnchorLoss(gamma=g)) for g in GAMMAS
+    )
+    styles = [BASELINE, dict(color=PURPLE, ls='-.'), {}, {}, {}]
+    for column, (name, anchor) in zip(panels.T, ANCHORS.items()):
+        for (label, loss), style in zip(losses.items(), styles):
+            curves = curve(loss, PROBABILITIES.logit(), 0.0, anchor)
+            for panel, values in zip(column, curves):
+                panel.plot(PROBABILITIES, values, label=label, **style)
+        for panel in column:
             _mark(panel, anchor)
-        panel = panels[0, column]
-        at_anchor = torch.tensor([anchor], dtype=torch.double).logit()
-        crossing, _ = curve(bce, at_anchor, 0.0)
-        panel.plot(anchor, crossing, 'o', color=BLACK, zorder=4)
-        panel.set_title(f'anchor q* = {anchor:g} ({name})')
-    x = 'probability q of background'
-    _finish(panels[0], x, 'loss of a pixel', ylim=(-0.1, 4))
-    _finish(panels[1], x, 'gradient by the logit', ylim=(-0.1, 4))
-    _legend(below, [panels[0, 0]], 5)
+            panel.set(xlabel='probability q of background', ylim=(-0.1, 4))
+        # Where Anchor Loss is BCE.
+        column[0].plot(anchor, -np.log(1 - anchor), 'o', color=BLACK, zorder=4)
+        column[0].set_title(f'anchor q* = {anchor:g} ({name})')
+    panels[0, 0].set_ylabel('loss of a pixel')
+    panels[1, 0].set_ylabel('gradient by the logit')
+    _legend(figure, panels[0, 0])
+    return figure
 
 
-def draw_weights() -> None:
+def draw_weights() -> Figure:
     """Heatmap weighting's weights."""
-    maps = {'target G': gaussian(), **weight_maps()}
-    labels = ['target G', 'F(x) = x', 'F(x) = 2x', 'F(x) = x²', 'F(x) = eˣ']
-    figure = plt.figure(figsize=(WIDTH, 4.4))
-    upper, lower = figure.add_gridspec(2, 1, height_ratios=(1, 1.25))
-    panels = upper.subgridspec(1, 5).subplots()
-    highest = max(float(x.max()) for x in maps.values())
-    for panel, image, label in zip(panels, maps.values(), labels):
+    target = gaussian()
+    formulas = dict(linear='x', double='2x', square='x²', exp='eˣ')
+    maps = {
+        f'F(x) = {formulas[name]}': weights(
+            HeatmapWeightingMSELoss(weight_fn=name), target
+        )
+        for name in WEIGHT_FNS
+    }
+    figure, panels = plt.subplot_mosaic(
+        [['target G', *maps, 'bar'], ['lines'] * 6],
+        figsize=(WIDTH, 4.4),
+        height_ratios=(1, 1.3),
+        width_ratios=(*[1] * 5, 0.06),
+    )
+    lines, bar = panels.pop('lines'), panels.pop('bar')
+    highest = max(image.max() for image in maps.values())
+    for image, (title, panel) in zip([target, *maps.values()], panels.items()):
         drawn = panel.imshow(image, cmap='viridis', vmin=0, vmax=highest)
-        panel.set(title=label, xticks=[], yticks=[])
+        panel.set(title=title, xticks=[], yticks=[])
         panel.grid(False)
         panel.spines[:].set_visible(False)
-    figure.colorbar(drawn, ax=panels, label='G, or weight F(G) + 1')
-    panel = figure.add_subplot(lower)
-    middle = len(gaussian()) // 2
-    x = torch.arange(-middle, middle + 1)
-    panel.plot(x, torch.ones(len(x)), label='MSE', **BASELINE)
-    for (_, image), label in zip(weight_maps().items(), labels[1:]):
-        panel.plot(x, image[middle], label=label, marker='.')
-    panel.set(
+    bar.grid(False)
+    figure.colorbar(drawn, cax=bar, label='G, or weight F(G) + 1')
+    middle = len(target) // 2
+    x = range(-middle, middle + 1)
+    lines.plot(x, np.ones(len(x)), label='MSE', **BASELINE)
+    for label, image in maps.items():
+        lines.plot(x, image[middle], label=label, marker='.')
+    lines.set(
         xlabel='distance from the peak (pixels)',
         ylabel='weight F(G) + 1',
         ylim=(0, None),
-        xticks=range(-middle, middle + 1, 3),
+        xticks=x[::3],
     )
-    panel.legend(loc='upper right')
+    lines.legend(loc='upper right')
+    return figure
 
 
-def draw_losses(derived: bool) -> None:
-    """All losses side by side, or their gradients."""
-    panels, below = _panels(2, 4, 5.4, 0.45)
-    rows = (
-        (ON_HEATMAPS, outputs(), outputs()),
-        (ON_LOGITS, probabilities(), probabilities().logit()),
-    )
-    colours = ((BLUE, ORANGE, GREEN, VERMILION), (SKY, PURPLE))
-    for column, target in enumerate((*TARGETS, 0.0)):
-        for panel, (losses, x, output), shown in zip(
-            panels[:, column], rows, colours
-        ):
-            (baseline, f), *others = losses.items()
-            y = curve(f, output, target)[int(derived)]
-            panel.plot(x, y, label=baseline, **BASELINE)
-            # Ever thinner, to show where one lies on another.
-            widths = (3.6, 2.8, 2.0, 1.2)
-            for (name, f), colour, lw in zip(others, shown, widths):
-                y = curve(f, output, target)[int(derived)]
-                panel.plot(x, y, label=name, color=colour, lw=lw)
-            _mark(panel, target)
-        panels[0, column].set_title(f'target {target:g}')
-    limits = ((-2, 2), (-1, 2)) if derived else ((-0.03, 1), (-0.1, 4))
+def draw_losses(losses: Dict[str, nn.Module], derived: bool) -> Figure:
+    """Losses side by side, or their gradients."""
+    on_logits = {
+        name: loss
+        for name, loss in losses.items()
+        if getattr(loss, 'takes_logits', False)
+    }
+    on_heatmaps = {k: v for k, v in losses.items() if k not in on_logits}
     what = 'gradient' if derived else 'loss of a pixel'
-    ylabels = (what, f'{what} by the logit' if derived else what)
-    xlabels = ('output', 'probability')
-    for row, limit, xlabel, ylabel in zip(panels, limits, xlabels, ylabels):
-        _finish(row, xlabel, ylabel, ylim=limit, xticks=[0, 0.5, 1])
-    _legend(below, list(panels[:, 0]), 4)
+    rows = []
+    if on_heatmaps:
+        limits = (-2, 2) if derived else (-0.03, 1)
+        axes = dict(xlabel='output', ylim=limits)
+        losses = {'MSE': MSE, **on_heatmaps}
+        rows.append((losses, OUTPUTS, OUTPUTS, axes, what))
+    if on_logits:
+        limits = (-1, 2) if derived else (-0.1, 4)
+        by = f'{what} by the logit' if derived else what
+        axes = dict(xlabel='probability', ylim=limits)
+        losses = {'BCE': BCE, **on_logits}
+        logits = PROBABILITIES.logit()
+        rows.append((losses, PROBABILITIES, logits, axes, by))
+    targets = (*TARGETS, 0.0)
+    figure, panels = plt.subplots(
+        *(len(rows), len(targets)),
+        sharey='row',
+        squeeze=False,
+        figsize=(WIDTH, 0.6 + 2.4 * len(rows)),
+    )
+    colours = itertools.cycle((*COLOURS[:4], SKY, PURPLE))
+    for row, (losses, x, output, axes, ylabel) in zip(panels, rows):
+        # Ever thinner, to show where one lies on another.
+        widths = np.linspace(3.6, 1.2, max(len(losses) - 1, 4))
+        styles = [dict(color=next(colours), lw=lw) for lw in widths]
+        for panel, target in zip(row, targets):
+            for (name, loss), style in zip(
+                losses.items(), [BASELINE, *styles]
+            ):
+                y = curve(loss, output, target)[int(derived)]
+                panel.plot(x, y, label=name, **style)
+            _mark(panel, target)
+            panel.set(**axes, xticks=[0, 0.5, 1])
+        row[0].set_ylabel(ylabel)
+    for panel, target in zip(panels[0], targets):
+        panel.set_title(f'target {target:g}')
+    _legend(figure, *panels[:, 0], columns=4)
+    return figure
+
+
+def side_by_side(losses: Dict[str, nn.Module]) -> Dict[str, Callable]:
+    return {
+        'losses': partial(draw_losses, losses, derived=False),
+        'losses_gradient': partial(draw_losses, losses, derived=True),
+    }
 
 
 FIGURES = {
@@ -553,27 +446,39 @@ FIGURES = {
     'fmse_gamma': draw_fmse,
     'anchor_fig2': draw_anchor,
     'heatmap_weighting': draw_weights,
-    'losses': lambda: draw_losses(False),
-    'losses_gradient': lambda: draw_losses(True),
+    **side_by_side(LOSSES),
 }
 
 
-def save(name: str, path: Path) -> None:
-    """Draw a figure of :data:`FIGURES` and write it as PNG.
+def save(draw: Callable[[], Figure], path: Path) -> None:
+    """Draw a figure and write it as PNG.
 
     With one version of matplotlib the bytes are always the same.
     """
-    file = io.BytesIO()
     with plt.rc_context(STYLE):
-        FIGURES[name]()
-        plt.savefig(file, format='png')
-        plt.close()
-    # Half as large, and looks the same.
-    image = Image.open(file).convert('RGB').quantize(256)
-    replace(path, lambda p: image.save(p, format='png', optimize=True))
+        figure = draw()
+        figure.canvas.draw()
+        # A palette makes the file half as large, and it looks the same.
+        image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba()))
+        image = image.convert('RGB').quantize(256)
+        replace(path, lambda p: image.save(p, format='png', optimize=True))
+        plt.close(figure)
 
 
-def main() -> None:
+def build_losses(texts: Sequence[str]) -> Dict[str, nn.Module]:
+    """Losses of ``--losses``, or end the script."""
+    register_all_modules()
+    try:
+        configs = parse_losses(texts)
+        losses = {name: MODELS.build(x) for name, x in configs.items()}
+        for loss in losses.values():
+            check_pixel_loss(loss)
+    except ValueError as error:
+        sys.exit(str(error))
+    return losses
+
+
+def main(args: Optional[Sequence[str]] = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -584,11 +489,22 @@ def main() -> None:
         default=Path('docs', 'figures'),
         help='folder of the figures (default: docs/figures)',
     )
-    args = parser.parse_args()
+    parser.add_argument(
+        '--losses',
+        nargs='+',
+        metavar='LOSS',
+        help='draw these side by side, named as for tools/compare_losses.py '
+        'or "NAME=dict(type=\'module.Class\',...)", where Python finds the '
+        'module, which may be your own',
+    )
+    args = parser.parse_args(args)
+    figures = FIGURES
+    if args.losses:
+        figures = side_by_side(build_losses(args.losses))
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        for name in FIGURES:
-            save(name, args.out / f'{name}.png')
+        for name, draw in figures.items():
+            save(draw, args.out / f'{name}.png')
             print(f'Wrote {args.out / name}.png')
     except OSError as error:
         sys.exit(f'--out {args.out} cannot be written: {error.strerror}.')
