@@ -1,6 +1,10 @@
 from typing import List, Optional
 
 from mmengine.config import Config
+from mmpose.datasets.transforms import TopdownAffine
+from mmpose.registry import TRANSFORMS
+
+from ..experiments.configs import component_class
 
 
 def diagnostic_metrics(
@@ -54,6 +58,6 @@ def _uses_udp(cfg: Config) -> Optional[bool]:
     for loader in ('val_dataloader', 'test_dataloader'):
         dataset = (cfg.get(loader) or {}).get('dataset') or {}
         for step in dataset.get('pipeline') or ():
-            if step['type'] == 'TopdownAffine':
+            if component_class(step, TRANSFORMS) is TopdownAffine:
                 return step.get('use_udp', False)
     return None

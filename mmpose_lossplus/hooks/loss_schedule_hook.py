@@ -78,25 +78,13 @@ class LossScheduleHook(Hook):
 
     Examples:
         Anchor Loss after five epochs of binary cross entropy, as its paper
-        does for classification; that it did so for poses is not said.
+        does for classification; that it did so for poses is not said. With a
+        gamma that grows in each of 1000 iterations instead:
+        ``schedule=dict(gamma=[(0, 0.0), (1000, 2.0)]), by_epoch=False,
+        linear=True``.
 
-        >>> custom_hooks = [
-        ...     dict(
-        ...         type='LossScheduleHook',
-        ...         schedule=dict(gamma=[(0, 0.0), (5, 2.0)]),
-        ...     )
-        ... ]
-
-        The same, with a gamma that grows in each of 1000 iterations:
-
-        >>> custom_hooks = [
-        ...     dict(
-        ...         type='LossScheduleHook',
-        ...         schedule=dict(gamma=[(0, 0.0), (1000, 2.0)]),
-        ...         by_epoch=False,
-        ...         linear=True,
-        ...     )
-        ... ]
+        >>> schedule = dict(gamma=[(0, 0.0), (5, 2.0)])
+        >>> custom_hooks = [dict(type='LossScheduleHook', schedule=schedule)]
     """
 
     def __init__(

@@ -8,10 +8,11 @@ from mmpose.registry import HOOKS
 from torch import nn
 
 from ..visualization import (
+    check_pixel_loss,
     draw_penalties,
     find_keypoints,
+    head_loss,
     penalty_rows,
-    pixel_loss,
 )
 
 
@@ -28,8 +29,7 @@ class PenaltyVisualizationHook(Hook):
 
     The training is not changed: the model, after its step, predicts these
     samples once more as in evaluation, without gradients, and is left as it
-    was, with its random numbers. Only the main process does that, and other
-    iterations cost nothing.
+    was, with its random numbers. Only the main process does that.
 
     Args:
         interval (int): Iterations from one grid to the next. Defaults to
@@ -48,18 +48,12 @@ class PenaltyVisualizationHook(Hook):
             per keypoint.
 
     Examples:
+        >>> wrists = ['left_wrist', 'right_wrist']
         >>> custom_hooks = [
-        ...     dict(
-        ...         type='PenaltyVisualizationHook',
-        ...         interval=500,
-        ...         keypoints=['left_wrist', 'right_wrist'],
-        ...     )
+        ...     dict(type='PenaltyVisualizationHook', keypoints=wrists)
         ... ]
-        >>> vis_backends = [
-        ...     dict(type='LocalVisBackend'),
-        ...     dict(type='TensorboardVisBackend'),
-        ... ]
-        >>> visualizer = dict(vis_backends=vis_backends)
+        >>> tensorboard = dict(type='TensorboardVisBackend')
+        >>> visualizer = dict(vis_backends=[tensorboard])
     """
 
     def __init__(
@@ -68,10 +62,8 @@ class PenaltyVisualizationHook(Hook):
         num_samples: int = 4,
         keypoints: Optional[Sequence[Union[int, str]]] = None,
     ) -> None:
-        for name, value in (
-            ('interval', interval),
-            ('num_samples', num_samples),
-        ):
+        numbers = dict(interval=interval, num_samples=num_samples)
+        for name, value in numbers.items():
             if not isinstance(value, int) or value < 1:
                 raise ValueError(
                     f'{name} must be a positive integer, got {value!r}.'
@@ -82,7 +74,7 @@ class PenaltyVisualizationHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check the loss and look the keypoints up."""
-        pixel_loss(_unwrapped(runner))
+        check_pixel_loss(head_loss(_unwrapped(runner)))
         metainfo = runner.train_dataloader.dataset.metainfo
         self._numbers = find_keypoints(metainfo, self.keypoints or [])
         names = metainfo['keypoint_id2name']

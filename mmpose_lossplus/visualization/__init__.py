@@ -4,10 +4,10 @@ from .penalty_maps import (
     check_pixel_loss,
     draw_penalties,
     find_keypoints,
+    head_loss,
     penalty,
     penalty_columns,
     penalty_rows,
-    pixel_loss,
 )
 
 __all__ = [
@@ -16,8 +16,8 @@ __all__ = [
     'check_pixel_loss',
     'draw_penalties',
     'find_keypoints',
+    'head_loss',
     'penalty',
     'penalty_columns',
     'penalty_rows',
-    'pixel_loss',
 ]

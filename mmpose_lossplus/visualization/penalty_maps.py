@@ -5,16 +5,7 @@ import io
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import (
-    Dict,
-    Iterator,
-    List,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-    Union,
-)
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
 
 import mmcv
 import numpy as np
@@ -39,27 +30,25 @@ MARGIN = 1e-3
 NEGLIGIBLE = 1e-3
 CELL = 1.3  # width of a map, in inches
 
-Maps = Union[Tensor, np.ndarray]
-
 
 class Penalty(NamedTuple):
     """What a loss charges; the maps are (B, K, H, W), of one row (H, W).
 
     Attributes:
-        loss (Tensor | np.ndarray): Loss of each pixel, with all weights, so
-            that its mean is the loss.
-        factor (Tensor | np.ndarray): The same over the squared error of the
-            pixel, or over its binary cross entropy for a loss that takes
-            logits: the modulation weight. NaN where both are 0.
-        grad (Tensor | np.ndarray): Derivative of the loss by the output (by
-            the logit for a loss that takes logits), times the number of
-            pixels, so that it is a pixel's own.
+        loss (np.ndarray): Loss of each pixel, with all weights, so that its
+            mean is the loss.
+        factor (np.ndarray): The same over the squared error of the pixel, or
+            over its binary cross entropy for a loss that takes logits: the
+            modulation weight. NaN where both are 0.
+        grad (np.ndarray): Derivative of the loss by the output (by the logit
+            for a loss that takes logits), times the number of pixels, so that
+            it is a pixel's own.
         base (str): What the factor is over, 'squared error' or 'BCE'.
     """
 
-    loss: Maps
-    factor: Maps
-    grad: Maps
+    loss: np.ndarray
+    factor: np.ndarray
+    grad: np.ndarray
     base: str
 
 
@@ -93,37 +82,18 @@ class Column(NamedTuple):
     loss: str = ''  # the name of the loss, if it is of one
 
 
-def check_pixel_loss(loss: nn.Module) -> None:
+def check_pixel_loss(loss: Optional[nn.Module]) -> None:
     """Raise a ``ValueError`` if a loss has none of a single pixel."""
     if not hasattr(loss, 'loss_map') and type(loss) is not KeypointMSELoss:
         raise ValueError(
-            f'{type(loss).__name__} does not tell the loss of each pixel: it '
-            'needs a method loss_map(output, target), as every HeatmapLoss '
-            'has it.'
+            'Penalty maps need a loss with a method loss_map(output, target), '
+            f'which tells the loss of each pixel, got {type(loss).__name__}.'
         )
 
 
-def pixel_loss(model: nn.Module) -> nn.Module:
-    """The loss of a model's head, of the last stage if there are several.
-
-    Args:
-        model (nn.Module): A top-down heatmap model.
-
-    Returns:
-        nn.Module: The loss.
-
-    Raises:
-        ValueError: If the model has none, or it does not tell the loss of
-            each pixel.
-    """
-    loss = _last(getattr(getattr(model, 'head', None), 'loss_module', None))
-    if loss is None:
-        raise ValueError(
-            'Penalty maps need a model with a head and its loss, got '
-            f'{type(model).__name__}.'
-        )
-    check_pixel_loss(loss)
-    return loss
+def head_loss(model: nn.Module) -> Optional[nn.Module]:
+    """The loss of a model's head, of the last stage if there are several."""
+    return _last(getattr(getattr(model, 'head', None), 'loss_module', None))
 
 
 def penalty(
@@ -132,19 +102,15 @@ def penalty(
     target: Tensor,
     target_weights: Optional[Tensor] = None,
 ) -> Penalty:
-    """What a loss charges each pixel.
+    """What a loss charges each pixel, in float64.
 
     Args:
         loss (nn.Module): A loss with ``loss_map``, or ``KeypointMSELoss``. It
             is copied, not touched.
-        output (Tensor): What the loss takes, heatmaps or logits,
-            (B, K, H, W).
+        output (Tensor): Heatmaps or logits, what it takes, (B, K, H, W).
         target (Tensor): Target heatmaps, (B, K, H, W).
         target_weights (Tensor, optional): Weights of the keypoints, (B, K).
             Defaults to ``None``.
-
-    Returns:
-        Penalty: Maps (B, K, H, W) on the CPU, in float64.
 
     Raises:
         ValueError: If the loss has none of a pixel, or refuses the maps.
@@ -174,11 +140,11 @@ def penalty(
         pixels = base
     mask = loss._get_mask(target, target_weights, torch.ones_like(target))
     pixels = pixels * mask * loss.loss_weight
-    return Penalty(pixels, pixels / base, grad * grad.numel(), name)
+    maps = (pixels, pixels / base, grad * grad.numel())
+    return Penalty(*(x.numpy() for x in maps), name)
 
 
 def _last(stages):
-    """Of a stacked model the last stage."""
     several = isinstance(stages, (list, tuple, nn.ModuleList))
     return stages[-1] if several else stages
 
@@ -211,19 +177,18 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
 
 def _target(sample: PoseDataSample) -> Tensor:
     """Target heatmaps of a sample, (K, H, W)."""
-    heatmaps = sample.get('gt_fields', {}).get('heatmaps')
+    found = sample.get('gt_fields', {}).get('heatmaps')
     count = sample.gt_instance_labels.keypoint_weights.shape[-1]
-    if isinstance(heatmaps, Tensor) and len(heatmaps) == count:
-        return heatmaps
-    if heatmaps is None:
-        got = 'none'
-    elif isinstance(heatmaps, list):
-        got = f'those of {len(heatmaps)} levels'
-    else:
-        got = f'{len(heatmaps)} for {count} keypoints'
+    if isinstance(found, Tensor) and len(found) == count:
+        return found
+    several = isinstance(found, list)
+    shapes = [
+        None if x is None else tuple(x.shape)
+        for x in (found if several else [found])
+    ]
     raise ValueError(
-        f'Penalty maps need one target heatmap per keypoint, got {got}: the '
-        'pipeline needs a GenerateTarget with a heatmap codec of one level.'
+        'Penalty maps need a GenerateTarget with a codec of one target '
+        f'heatmap per keypoint, got {shapes} for {count} keypoints.'
     )
 
 
@@ -259,9 +224,11 @@ def penalty_rows(
         ValueError: If a loss does not tell the loss of each pixel or refuses
             the maps, or if there is not one target heatmap per keypoint.
     """
-    own = _last(getattr(getattr(model, 'head', None), 'loss_module', None))
+    own = head_loss(model)
     if losses is None:
-        losses = {type(own).__name__: pixel_loss(model)}
+        losses = {type(own).__name__: own}
+    for loss in losses.values():
+        check_pixel_loss(loss)
     target = torch.stack([_target(d) for d in data_batch['data_samples']])
     with _undisturbed(model):
         data = model.data_preprocessor(data_batch, training=False)
@@ -281,7 +248,8 @@ def penalty_rows(
         taken = logits if _takes_logits(loss) else heatmaps
         penalties[name] = penalty(loss, taken, target, weights)
 
-    charged = next(iter(penalties.values())).loss.mean((2, 3))
+    charged = next(iter(penalties.values())).loss.mean(axis=(2, 3))
+    heatmaps, target = (x.cpu().numpy() for x in (heatmaps, target))
     rows = []
     for i, sample in enumerate(samples):
         picture = torch.as_tensor(data_batch['inputs'][i]).cpu()
@@ -291,36 +259,28 @@ def penalty_rows(
             name = names[k] if len(names) else f'keypoint {k}'
             if weights[i, k] == 0:
                 name += ' (no label)'
-            rows.append(
-                PenaltyRow(
-                    label=f'{stem}\n{name}'.strip(),
-                    picture=picture.transpose(1, 2, 0),
-                    target=target[i, k].cpu().numpy(),
-                    prediction=heatmaps[i, k].cpu().numpy(),
-                    penalties={
-                        name: Penalty(
-                            *(x[i, k].numpy() for x in maps[:3]), maps.base
-                        )
-                        for name, maps in penalties.items()
-                    },
-                )
+            row = PenaltyRow(
+                label=f'{stem}\n{name}'.strip(),
+                picture=picture.transpose(1, 2, 0),
+                target=target[i, k],
+                prediction=heatmaps[i, k],
+                penalties={
+                    name: Penalty(*(x[i, k] for x in maps), base)
+                    for name, (*maps, base) in penalties.items()
+                },
             )
+            rows.append(row)
     return rows
 
 
 def penalty_columns(rows: Sequence[PenaltyRow]) -> List[Column]:
     """The maps as they are drawn, with a range of colours by column.
 
-    Args:
-        rows (Sequence[PenaltyRow]): With the same losses.
-
-    Returns:
-        list[Column]: Picture, target and prediction, and of each loss the
-        loss of a pixel, its factor over squared error or BCE, and its
-        gradient. A factor that is the same everywhere has no column, but
-        stands in a title. The range of a loss begins at 0, that of a gradient
-        has its middle there, and that of a factor ends at the highest where
-        the loss without it is not negligible, or it would end at its poles.
+    Of each loss there are the loss of a pixel, its factor over squared error
+    or BCE, and its gradient. A factor that is the same everywhere has no
+    column, but stands in a title. The range of a loss begins at 0, that of a
+    gradient has its middle there, and that of a factor ends at the highest
+    where the loss without it is not negligible, or it would end at its poles.
     """
     columns = [Column('picture', [row.picture for row in rows])]
     for name in ('target', 'prediction'):
@@ -331,14 +291,12 @@ def penalty_columns(rows: Sequence[PenaltyRow]) -> List[Column]:
             np.stack([row.penalties[name][i] for row in rows])
             for i in range(3)
         )
-        # Of a ratio, where it is one.
         factors = factor[np.isfinite(factor)]
-        title = 'loss of a pixel'
         constant = np.allclose(factors, factors[:1], rtol=1e-6, atol=0)
+        title = 'loss of a pixel'
         if constant and factors.size:
             title += f'\n= {factors[0]:.3g} × {first.base}'
-        _, highest = _range(loss)
-        columns.append(Column(title, loss, 'magma', 0.0, highest, name))
+        columns.append(Column(title, loss, 'magma', 0, _range(loss)[1], name))
         if not constant:
             base = np.zeros_like(loss)
             np.divide(loss, factor, out=base, where=loss > 0)
@@ -353,7 +311,7 @@ def penalty_columns(rows: Sequence[PenaltyRow]) -> List[Column]:
     return columns
 
 
-def _range(values: np.ndarray) -> Tuple[float, float]:
+def _range(values: np.ndarray) -> Sequence[float]:
     values = values[np.isfinite(values)]
     return (values.min(), values.max()) if values.size else (0.0, 0.0)
 
@@ -363,13 +321,7 @@ def draw_penalties(rows: Sequence[PenaltyRow]) -> np.ndarray:
 
     Each column has colours of its own, the same in all rows. Values that are
     not numbers are grey. A ring is the peak of the target, a cross that of
-    the prediction.
-
-    Args:
-        rows (Sequence[PenaltyRow]): With the same losses.
-
-    Returns:
-        np.ndarray: RGB picture (H, W, 3), uint8.
+    the prediction. The rows have the same losses; the picture is RGB.
     """
     columns = penalty_columns(rows)
     groups = [list(x) for _, x in groupby(columns, lambda c: c.loss)]
@@ -444,13 +396,6 @@ def find_keypoints(
     metainfo: dict, keypoints: Sequence[Union[int, str]]
 ) -> List[int]:
     """Numbers of keypoints by their names or numbers.
-
-    Args:
-        metainfo (dict): Of the data set, see MMPose's ``parse_pose_metainfo``.
-        keypoints (Sequence[int | str]): Names, or numbers from 0 on.
-
-    Returns:
-        list[int]: The numbers.
 
     Raises:
         ValueError: If the data set has no such keypoint.

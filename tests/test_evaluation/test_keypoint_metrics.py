@@ -117,7 +117,7 @@ def test_slopes_are_no_peaks():
 def test_peaks_against_a_loop():
     maps = torch.rand(4, 9, 11, dtype=torch.float64)
     metric = DoubleCounting(threshold=0.9, radius=2)
-    found = metric._peaks(maps)
+    found = metric._peaks(maps.numpy())
     for k, i, j in np.ndindex(*maps.shape):
         window = maps[k, max(i - 2, 0) : i + 3, max(j - 2, 0) : j + 3]
         value = maps[k, i, j]

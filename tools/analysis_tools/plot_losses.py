@@ -1,4 +1,4 @@
-"""Draw what each loss charges: the papers' figures, computed.
+r"""Draw what each loss charges: the papers' figures, computed.
 
 amse_fig2            eight heatmaps of one squared error, by every loss on
                      heatmaps
@@ -13,7 +13,7 @@ losses_gradient      their gradients
 All values and gradients are those of the losses that one trains with. With
 --losses, the last two show these losses, and the others are not drawn:
 
-    python tools/analysis_tools/plot_losses.py --out . --losses amse \
+    python tools/analysis_tools/plot_losses.py --losses amse \
         "mine=dict(type='my_module.MyLoss',alpha=2)"
 """
 
@@ -486,8 +486,8 @@ def main(args: Optional[Sequence[str]] = None) -> None:
     parser.add_argument(
         '--out',
         type=Path,
-        default=Path('docs', 'figures'),
-        help='folder of the figures (default: docs/figures)',
+        help='folder of the figures (default: docs/figures, with --losses '
+        'work_dirs/figures)',
     )
     parser.add_argument(
         '--losses',
@@ -498,16 +498,18 @@ def main(args: Optional[Sequence[str]] = None) -> None:
         'module, which may be your own',
     )
     args = parser.parse_args(args)
-    figures = FIGURES
+    figures, out = FIGURES, Path('docs', 'figures')
     if args.losses:
         figures = side_by_side(build_losses(args.losses))
+        out = Path('work_dirs', 'figures')
+    out = args.out or out
     try:
-        args.out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         for name, draw in figures.items():
-            save(draw, args.out / f'{name}.png')
-            print(f'Wrote {args.out / name}.png')
+            save(draw, out / f'{name}.png')
+            print(f'Wrote {out / name}.png')
     except OSError as error:
-        sys.exit(f'--out {args.out} cannot be written: {error.strerror}.')
+        sys.exit(f'--out {out} cannot be written: {error.strerror}.')
 
 
 if __name__ == '__main__':
