@@ -335,7 +335,7 @@ def draw_penalties(rows: Sequence[PenaltyRow]) -> np.ndarray:
         1, len(groups), width_ratios=list(map(len, groups))
     )
     for part, group in zip(np.atleast_1d(parts), groups):
-        part.suptitle(group[0].loss, weight='bold', fontsize=9)
+        part.suptitle(group[0].loss, y=1, va='top', weight='bold', fontsize=9)
         grid = ImageGrid(
             part,
             (0, 0.3 / size[1], 1, 1 - 0.95 / size[1]),

@@ -18,11 +18,10 @@ All values and gradients are those of the losses that one trains with. With
 """
 
 import argparse
-import itertools
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 import numpy as np
 import torch
@@ -36,33 +35,16 @@ from mmpose.utils import register_all_modules
 from PIL import Image
 from torch import Tensor, nn
 
-from mmpose_lossplus.experiments.figures import (
-    BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    SKY,
-    STYLE,
-    VERMILION,
-)
+import mmpose_lossplus as lossplus
+from mmpose_lossplus.experiments.figures import STYLE
 from mmpose_lossplus.experiments.files import replace
 from mmpose_lossplus.experiments.losses import parse_losses
-from mmpose_lossplus.losses import (
-    AnchorLoss,
-    AsymmetricMSELoss,
-    FocusedMSELoss,
-    HeatmapFocalLoss,
-    HeatmapWeightingMSELoss,
-    RegularizedMSELoss,
-)
 from mmpose_lossplus.losses.functional import AMSE_FORMS, WEIGHT_FNS
 from mmpose_lossplus.visualization import check_pixel_loss, penalty
 
 WIDTH = 8  # inches
 # Of the loss that the others are compared with, also where they lie on it.
-BASELINE = dict(color=BLACK, ls='--', zorder=3)
-COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
+BASELINE = dict(color='black', ls='--', zorder=3)
 
 TARGETS = (1.0, 0.5, 0.25)
 BETAS = (0.01, 0.1, 0.5)  # the default, the paper's largest, one to be seen
@@ -72,32 +54,39 @@ ANCHORS = dict(hard=0.1, moderate=0.5, easy=0.9)
 TOY_TARGET = (0.5, 1.0, 0.5)
 TOY_BETA = 0.1  # of what is printed with three digits
 
-Curve = Tuple[Tensor, Tensor]
+# Of the axis, by whether the loss takes logits and is derived.
+LIMITS = {
+    (False, False): (-0.03, 1),
+    (False, True): (-2, 2),
+    (True, False): (-0.1, 4),
+    (True, True): (-1, 2),
+}
+
+Curve = Tuple[np.ndarray, np.ndarray]
 OUTPUTS = torch.linspace(-0.5, 1.5, 801, dtype=torch.double)
 PROBABILITIES = torch.linspace(0.005, 0.995, 991, dtype=torch.double)
 
-MSE, BCE = KeypointMSELoss(), AnchorLoss(gamma=0.0)
+MSE, BCE = KeypointMSELoss(), lossplus.AnchorLoss(gamma=0.0)
+AMSE_BY_FORM = {
+    form.replace('_', ' '): partial(lossplus.AsymmetricMSELoss, form=form)
+    for form in AMSE_FORMS
+}
 LOSSES = {
-    f'AMSE, β={BETA} (default {BETAS[0]})': AsymmetricMSELoss(beta=BETA),
-    f'RMSE, β={BETA} (default {BETAS[0]})': RegularizedMSELoss(beta=BETA),
-    'FMSE, γ=1': FocusedMSELoss(),
-    'heatmap weighting, x': HeatmapWeightingMSELoss(),
-    'Anchor Loss, γ=2, q*=0.5': AnchorLoss(),
-    'focal loss, γ=2': HeatmapFocalLoss(),
+    f'AMSE, β={BETA} (default {BETAS[0]})': lossplus.AsymmetricMSELoss(BETA),
+    f'RMSE, β={BETA} (default {BETAS[0]})': lossplus.RegularizedMSELoss(BETA),
+    'FMSE, γ=1': lossplus.FocusedMSELoss(),
+    'heatmap weighting, x': lossplus.HeatmapWeightingMSELoss(),
+    'Anchor Loss, γ=2, q*=0.5': lossplus.AnchorLoss(),
+    'focal loss, γ=2': lossplus.HeatmapFocalLoss(),
 }
 # Anchor Loss and focal loss have no place on the toy of three pixels: they
 # take probabilities, of which 1.5 is none.
 TOY_LOSSES = {
     'MSE': MSE,
-    f'RMSE, β={TOY_BETA}': RegularizedMSELoss(beta=TOY_BETA),
-    **{
-        f'AMSE {form.replace("_", " ")}': AsymmetricMSELoss(
-            beta=TOY_BETA, form=form
-        )
-        for form in AMSE_FORMS
-    },
-    'FMSE, γ=1': FocusedMSELoss(),
-    'heatmap weighting, x': HeatmapWeightingMSELoss(),
+    f'RMSE, β={TOY_BETA}': lossplus.RegularizedMSELoss(TOY_BETA),
+    **{f'AMSE {form}': loss(TOY_BETA) for form, loss in AMSE_BY_FORM.items()},
+    'FMSE, γ=1': lossplus.FocusedMSELoss(),
+    'heatmap weighting, x': lossplus.HeatmapWeightingMSELoss(),
 }
 
 
@@ -106,16 +95,9 @@ def curve(
 ) -> Curve:
     """Loss of a pixel and its derivative by the output.
 
-    Args:
-        loss (nn.Module): The loss.
-        output (Tensor): What it is given for the pixel, (N,).
-        target (float): The pixel's target.
-        anchor (float): Anchor probability of Anchor Loss: there is a second
-            pixel, the keypoint's, whose probability is this and the slack of
-            0.05. Defaults to 0.5.
-
-    Returns:
-        tuple[Tensor]: Loss and derivative, both (N,).
+    The map has a second pixel, the keypoint's, which sets the anchor
+    probability of Anchor Loss: its own is this and the slack of 0.05. Output,
+    loss and derivative are (N,).
     """
     peak = torch.tensor(anchor + 0.05, dtype=torch.double).logit()
     maps = torch.stack([output, peak.expand_as(output)], dim=-1)
@@ -124,38 +106,26 @@ def curve(
     return found.loss[:, 0, 0, 0], found.grad[:, 0, 0, 0]
 
 
-class Pattern(NamedTuple):
-    """One of the toy's heatmaps.
+def patterns() -> Tuple[Tensor, Tensor, Dict[str, np.ndarray]]:
+    """The eight heatmaps of amse/fig2, those with the right peak first.
 
-    Attributes:
-        signs (str): Of the errors of 0.5 of the three pixels.
-        prediction (Tensor): The heatmap, (3,).
-        right (bool): Whether its highest pixel is the target's.
-        losses (dict): Mean of each loss over the three pixels.
+    Returns:
+        tuple: The heatmaps, (8, 3), whether their highest pixel is the
+        target's, (8,), and by name the mean of each loss, (8,).
     """
-
-    signs: str
-    prediction: Tensor
-    right: bool
-    losses: Dict[str, float]
-
-
-def patterns() -> Sequence[Pattern]:
-    """The eight heatmaps of amse/fig2, those with the right peak first."""
     target = torch.tensor(TOY_TARGET, dtype=torch.double)
-    found = []
-    for signs in itertools.product((1, -1), repeat=3):
-        prediction = target + 0.5 * torch.tensor(signs)
-        maps = [x.reshape(1, 1, 1, 3) for x in (prediction, target)]
-        found.append(
-            Pattern(
-                ''.join('+' if sign > 0 else '−' for sign in signs),
-                prediction,
-                bool(prediction.argmax() == target.argmax()),
-                {k: float(f(*maps)) for k, f in TOY_LOSSES.items()},
-            )
-        )
-    return sorted(found, key=lambda pattern: not pattern.right)
+    signs = torch.cartesian_prod(*[torch.tensor([1, -1])] * 3)
+    maps = target + 0.5 * signs
+    right = maps.argmax(dim=1) == target.argmax()
+    order = right.logical_not().sort(stable=True).indices
+    maps, right = maps[order], right[order]
+    batch = maps[:, None, None]
+    target = target.expand_as(batch)
+    losses = {
+        name: penalty(loss, batch, target).loss.mean((1, 2, 3))
+        for name, loss in TOY_LOSSES.items()
+    }
+    return maps, right, losses
 
 
 def gaussian(sigma: float = 2.0, radius: int = 9) -> Tensor:
@@ -175,53 +145,43 @@ def weights(loss: nn.Module, target: Tensor) -> Tensor:
 
 def draw_patterns() -> Figure:
     """amse/fig2."""
-    found = patterns()
+    maps, right, losses = patterns()
     names = 'abcdefgh'
     figure, panels = plt.subplot_mosaic(
         [list(names), ['table'] * 8],
         figsize=(WIDTH, 4.8),
         height_ratios=(1.0, 1.7),
     )
-    for name, pattern in zip(names, found):
+    edges = np.arange(4) - 0.5
+    target = dict(edges=edges, baseline=None, color='black', lw=1.2)
+    for name, heatmap, is_right in zip(names, maps, right):
         panel = panels[name]
-        panel.bar(range(3), pattern.prediction, color=SKY, label='prediction')
-        panel.stairs(
-            TOY_TARGET,
-            np.arange(4) - 0.5,
-            baseline=None,
-            color=BLACK,
-            lw=1.2,
-            label='target',
-        )
+        panel.bar(range(3), heatmap, color='C4', label='prediction')
+        panel.stairs(TOY_TARGET, **target, label='target')
         panel.set(ylim=(0, 1.6), xticks=[], xlim=(-0.6, 2.6))
-        panel.set_title(f'{name}  {" ".join(pattern.signs)}')
-        panel.set_xlabel(
-            'right' if pattern.right else 'wrong',
-            color=GREEN if pattern.right else VERMILION,
-            weight='bold',
-        )
+        signs = ['+' if s > g else '−' for s, g in zip(heatmap, TOY_TARGET)]
+        panel.set_title(f'{name}  {" ".join(signs)}')
+        verdict, colour = ('right', 'C2') if is_right else ('wrong', 'C3')
+        panel.set_xlabel(verdict, color=colour, weight='bold')
         panel.tick_params(labelleft=name == 'a')
     _legend(figure, panels['a'])
 
     table = panels['table']
-    values = np.array([list(p.losses.values()) for p in found]).T
+    values = np.stack(list(losses.values()))
     # How dear among the eight, where there is a difference.
     least = values.min(axis=1, keepdims=True)
-    range_ = np.ptp(values, axis=1, keepdims=True)
-    shades = LinearSegmentedColormap.from_list('', ['white', ORANGE])
-    table.imshow(
-        (values - least) / np.where(range_ > 1e-9, range_, 1),
-        cmap=shades,
-        aspect='auto',
-    )
+    ranges = np.ptp(values, axis=1, keepdims=True)
+    shades = (values - least) / np.where(ranges > 1e-9, ranges, 1)
+    colours = LinearSegmentedColormap.from_list('', ['white', 'C1'])
+    table.imshow(shades, cmap=colours, aspect='auto')
     for (row, column), value in np.ndenumerate(values):
         table.text(column, row, f'{value:.3f}', ha='center', va='center')
-    table.set_yticks(range(len(TOY_LOSSES)), TOY_LOSSES)
+    table.set_yticks(range(len(losses)), losses)
     table.set_xticks([])
     table.grid(False)
     table.spines[:].set_visible(False)
     table.tick_params(length=0)
-    table.axvline(sum(p.right for p in found) - 0.5, color=BLACK, lw=1)
+    table.axvline(right.sum() - 0.5, color='black', lw=1)
     table.set_xlabel(
         'Right or wrong: the highest pixel. Table: mean loss of the three '
         f'pixels,\nAMSE and RMSE with β={TOY_BETA}; darker is dearer in its '
@@ -230,27 +190,27 @@ def draw_patterns() -> Figure:
     return figure
 
 
-def _family(
+def _curves(
     panel: Axes,
-    target: float,
     losses: Dict[str, nn.Module],
+    target: float,
+    anchor: Optional[float] = None,
+    derived: bool = False,
+    minima: bool = False,
 ) -> None:
-    """Losses of a pixel with their minima, beside MSE."""
-    for label, loss in {'MSE': MSE, **losses}.items():
-        style = BASELINE if loss is MSE else {}
-        values, _ = curve(loss, OUTPUTS, target)
-        (line,) = panel.plot(OUTPUTS, values, label=label, **style)
-        at = values.argmin()
-        dot = dict(color=line.get_color(), ms=5, zorder=4)
-        panel.plot(OUTPUTS[at], values[at], 'o', **dot)
-    _mark(panel, target)
-    panel.set(xlabel='output', ylim=(-0.03, 1))
-    panel.set_xticks([-0.5, 0, 0.5, 1, 1.5])
-
-
-def _mark(panel: Axes, x: float) -> None:
-    """Mark the target, or the anchor."""
-    panel.axvline(x, color='0.6', lw=1, ls=':')
+    """Losses of a pixel, or their derivatives, by output or probability."""
+    for label, loss in losses.items():
+        logits = getattr(loss, 'takes_logits', False)
+        x = PROBABILITIES if logits else OUTPUTS
+        output = x.logit() if logits else x
+        y = curve(loss, output, target, anchor or 0.5)[int(derived)]
+        style = BASELINE if loss in (MSE, BCE) else {}
+        (line,) = panel.plot(x, y, label=label, **style)
+        if minima:
+            at, colour = y.argmin(), line.get_color()
+            panel.plot(x[at], y[at], 'o', color=colour, ms=5, zorder=4)
+    panel.axvline(anchor or target, color='0.6', lw=1, ls=':')
+    panel.set_xlabel('probability' if logits else 'output')
 
 
 def _legend(figure: Figure, *panels: Axes, columns: int = 5) -> None:
@@ -263,10 +223,10 @@ def _legend(figure: Figure, *panels: Axes, columns: int = 5) -> None:
 def draw_rmse() -> Figure:
     """amse/fig3."""
     figure, panels = plt.subplots(1, 3, sharey=True, figsize=(WIDTH, 3.1))
-    losses = {f'RMSE, β={b}': RegularizedMSELoss(beta=b) for b in BETAS}
+    losses = {f'RMSE, β={b}': lossplus.RegularizedMSELoss(b) for b in BETAS}
     for panel, target in zip(panels, TARGETS):
-        _family(panel, target, losses)
-        panel.set_title(f'target {target:g}')
+        _curves(panel, {'MSE': MSE, **losses}, target, minima=True)
+        panel.set(title=f'target {target:g}', ylim=(-0.03, 1))
     panels[0].set_ylabel('loss of a pixel')
     _legend(figure, panels[0])
     return figure
@@ -275,21 +235,16 @@ def draw_rmse() -> Figure:
 def draw_amse() -> Figure:
     """amse/fig4."""
     figure, panels = plt.subplots(2, 3, sharey='row', figsize=(WIDTH, 5.6))
-    losses = {f'AMSE, β={b}': AsymmetricMSELoss(beta=b) for b in BETAS}
+    losses = {f'AMSE, β={b}': lossplus.AsymmetricMSELoss(b) for b in BETAS}
     styles = ('-', '--', '-.', ':', (0, (6, 2, 1, 2, 1, 2)))
     for (upper, lower), target in zip(panels.T, TARGETS):
-        _family(upper, target, losses)
+        _curves(upper, {'MSE': MSE, **losses}, target, minima=True)
+        upper.set(title=f'target {target:g}', ylim=(-0.03, 1))
         squared, _ = curve(MSE, OUTPUTS, target)
-        for form, ls, colour in zip(AMSE_FORMS, styles, COLOURS):
-            loss, _ = curve(
-                AsymmetricMSELoss(beta=1.0, form=form), OUTPUTS, target
-            )
-            label = form.replace('_', ' ')
-            lower.plot(
-                OUTPUTS, loss - squared, ls=ls, color=colour, label=label
-            )
-        _mark(lower, target)
-        upper.set_title(f'target {target:g}')
+        for (form, loss), ls in zip(AMSE_BY_FORM.items(), styles):
+            added = curve(loss(1.0), OUTPUTS, target)[0] - squared
+            lower.plot(OUTPUTS, added, ls=ls, label=form)
+        lower.axvline(target, color='0.6', lw=1, ls=':')
         lower.set(xlabel='output', ylim=(-0.6, 1.6))
     panels[0, 0].set_ylabel('loss of a pixel')
     panels[1, 0].set_ylabel('added to MSE, over β')
@@ -303,39 +258,38 @@ def draw_fmse() -> Figure:
     """FMSE's weight and loss."""
     figure, panels = plt.subplots(2, 2, figsize=(WIDTH, 5.2))
     first, *others = panels.flat
-    losses = {f'FMSE, γ={g:g}': FocusedMSELoss(gamma=g) for g in GAMMAS}
-    target = torch.linspace(0, 1, 501, dtype=torch.double)
-    for label, loss in {'MSE': MSE, **losses}.items():
-        style = BASELINE if loss is MSE else {}
-        weight = weights(loss, target[None])[0]
-        first.semilogy(target, weight, label=label, **style)
+    losses = {f'FMSE, γ={g:g}': lossplus.FocusedMSELoss(g) for g in GAMMAS}
+    x = torch.linspace(0, 1, 501, dtype=torch.double)
+    first.semilogy(x, torch.ones_like(x), label='MSE', **BASELINE)
+    for label, loss in losses.items():
+        first.semilogy(x, weights(loss, x[None])[0], label=label)
     first.set(xlabel='target', ylabel='weight of a pixel', ylim=(1e-6, 4))
     first.set_title('weight')
     first.legend(loc='lower right')
     for panel, target in zip(others, (1.0, 0.5, 0.0)):
-        _family(panel, target, losses)
+        _curves(panel, {'MSE': MSE, **losses}, target, minima=True)
         panel.set(title=f'loss at target {target:g}', ylabel='loss of a pixel')
+        panel.set(xticks=[-0.5, 0, 0.5, 1, 1.5], ylim=(-0.03, 1))
     return figure
 
 
 def draw_anchor() -> Figure:
     """Anchor Loss of background, and its gradient."""
     figure, panels = plt.subplots(2, 3, sharey='row', figsize=(WIDTH, 5.4))
-    losses = {'BCE': BCE, 'focal loss, γ=2': HeatmapFocalLoss()}
-    losses.update(
-        (f'Anchor Loss, γ={g:g}', AnchorLoss(gamma=g)) for g in GAMMAS
-    )
-    styles = [BASELINE, dict(color=PURPLE, ls='-.'), {}, {}, {}]
+    losses = {f'Anchor Loss, γ={g:g}': lossplus.AnchorLoss(g) for g in GAMMAS}
+    losses = {
+        'BCE': BCE,
+        **losses,
+        'focal loss, γ=2': LOSSES['focal loss, γ=2'],
+    }
     for column, (name, anchor) in zip(panels.T, ANCHORS.items()):
-        for (label, loss), style in zip(losses.items(), styles):
-            curves = curve(loss, PROBABILITIES.logit(), 0.0, anchor)
-            for panel, values in zip(column, curves):
-                panel.plot(PROBABILITIES, values, label=label, **style)
-        for panel in column:
-            _mark(panel, anchor)
+        for derived, panel in enumerate(column):
+            _curves(panel, losses, 0.0, anchor, bool(derived))
+            panel.lines[len(losses) - 1].set_linestyle('-.')
             panel.set(xlabel='probability q of background', ylim=(-0.1, 4))
         # Where Anchor Loss is BCE.
-        column[0].plot(anchor, -np.log(1 - anchor), 'o', color=BLACK, zorder=4)
+        crossing = -np.log(1 - anchor)
+        column[0].plot(anchor, crossing, 'o', color='black', zorder=4)
         column[0].set_title(f'anchor q* = {anchor:g} ({name})')
     panels[0, 0].set_ylabel('loss of a pixel')
     panels[1, 0].set_ylabel('gradient by the logit')
@@ -347,12 +301,10 @@ def draw_weights() -> Figure:
     """Heatmap weighting's weights."""
     target = gaussian()
     formulas = dict(linear='x', double='2x', square='x²', exp='eˣ')
-    maps = {
-        f'F(x) = {formulas[name]}': weights(
-            HeatmapWeightingMSELoss(weight_fn=name), target
-        )
-        for name in WEIGHT_FNS
-    }
+    maps = {}
+    for name in WEIGHT_FNS:
+        loss = lossplus.HeatmapWeightingMSELoss(name)
+        maps[f'F(x) = {formulas[name]}'] = weights(loss, target)
     figure, panels = plt.subplot_mosaic(
         [['target G', *maps, 'bar'], ['lines'] * 6],
         figsize=(WIDTH, 4.4),
@@ -385,26 +337,10 @@ def draw_weights() -> Figure:
 
 def draw_losses(losses: Dict[str, nn.Module], derived: bool) -> Figure:
     """Losses side by side, or their gradients."""
-    on_logits = {
-        name: loss
-        for name, loss in losses.items()
-        if getattr(loss, 'takes_logits', False)
-    }
-    on_heatmaps = {k: v for k, v in losses.items() if k not in on_logits}
-    what = 'gradient' if derived else 'loss of a pixel'
-    rows = []
-    if on_heatmaps:
-        limits = (-2, 2) if derived else (-0.03, 1)
-        axes = dict(xlabel='output', ylim=limits)
-        losses = {'MSE': MSE, **on_heatmaps}
-        rows.append((losses, OUTPUTS, OUTPUTS, axes, what))
-    if on_logits:
-        limits = (-1, 2) if derived else (-0.1, 4)
-        by = f'{what} by the logit' if derived else what
-        axes = dict(xlabel='probability', ylim=limits)
-        losses = {'BCE': BCE, **on_logits}
-        logits = PROBABILITIES.logit()
-        rows.append((losses, PROBABILITIES, logits, axes, by))
+    rows = [{'MSE': MSE}, {'BCE': BCE}]
+    for name, loss in losses.items():
+        rows[getattr(loss, 'takes_logits', False)][name] = loss
+    rows = [row for row in rows if len(row) > 1]
     targets = (*TARGETS, 0.0)
     figure, panels = plt.subplots(
         *(len(rows), len(targets)),
@@ -412,20 +348,19 @@ def draw_losses(losses: Dict[str, nn.Module], derived: bool) -> Figure:
         squeeze=False,
         figsize=(WIDTH, 0.6 + 2.4 * len(rows)),
     )
-    colours = itertools.cycle((*COLOURS[:4], SKY, PURPLE))
-    for row, (losses, x, output, axes, ylabel) in zip(panels, rows):
+    first = 0  # of the colours
+    for row, shown in zip(panels, rows):
+        logits = 'BCE' in shown
         # Ever thinner, to show where one lies on another.
-        widths = np.linspace(3.6, 1.2, max(len(losses) - 1, 4))
-        styles = [dict(color=next(colours), lw=lw) for lw in widths]
+        widths = np.linspace(3.6, 1.2, max(len(shown) - 1, 4))
         for panel, target in zip(row, targets):
-            for (name, loss), style in zip(
-                losses.items(), [BASELINE, *styles]
-            ):
-                y = curve(loss, output, target)[int(derived)]
-                panel.plot(x, y, label=name, **style)
-            _mark(panel, target)
-            panel.set(**axes, xticks=[0, 0.5, 1])
-        row[0].set_ylabel(ylabel)
+            _curves(panel, shown, target, derived=derived)
+            for i, width in enumerate(widths[: len(shown) - 1]):
+                panel.lines[i + 1].set(lw=width, color=f'C{first + i}')
+            panel.set(xticks=[0, 0.5, 1], ylim=LIMITS[logits, derived])
+        what = 'gradient' if derived else 'loss of a pixel'
+        row[0].set_ylabel(what + ' by the logit' * (logits and derived))
+        first += len(shown) - 1
     for panel, target in zip(panels[0], targets):
         panel.set_title(f'target {target:g}')
     _legend(figure, *panels[:, 0], columns=4)
@@ -465,20 +400,7 @@ def save(draw: Callable[[], Figure], path: Path) -> None:
         plt.close(figure)
 
 
-def build_losses(texts: Sequence[str]) -> Dict[str, nn.Module]:
-    """Losses of ``--losses``, or end the script."""
-    register_all_modules()
-    try:
-        configs = parse_losses(texts)
-        losses = {name: MODELS.build(x) for name, x in configs.items()}
-        for loss in losses.values():
-            check_pixel_loss(loss)
-    except ValueError as error:
-        sys.exit(str(error))
-    return losses
-
-
-def main(args: Optional[Sequence[str]] = None) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -497,11 +419,19 @@ def main(args: Optional[Sequence[str]] = None) -> None:
         'or "NAME=dict(type=\'module.Class\',...)", where Python finds the '
         'module, which may be your own',
     )
-    args = parser.parse_args(args)
+    args = parser.parse_args()
     figures, out = FIGURES, Path('docs', 'figures')
     if args.losses:
-        figures = side_by_side(build_losses(args.losses))
         out = Path('work_dirs', 'figures')
+        register_all_modules()
+        try:
+            losses = parse_losses(args.losses)
+            losses = {name: MODELS.build(x) for name, x in losses.items()}
+            for loss in losses.values():
+                check_pixel_loss(loss)
+        except ValueError as error:
+            sys.exit(str(error))
+        figures = side_by_side(losses)
     out = args.out or out
     try:
         out.mkdir(parents=True, exist_ok=True)
