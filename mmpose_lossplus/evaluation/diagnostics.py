@@ -21,17 +21,16 @@ def diagnostic_metrics(
             whether there is UDP from the ``TopdownAffine`` of its data.
         norm_item (str): What distances are divided by, 'bbox' or 'head'.
             Defaults to 'bbox'.
-        loss (dict, optional): Config of a loss to look at instead of the
-            head's. Defaults to ``None``.
+        loss (dict, optional): A loss to look at instead of the head's.
+            Defaults to ``None``.
 
     Returns:
-        list[dict]: Configs of the metrics, for ``val_evaluator`` or
-        ``test_evaluator``.
+        list[dict]: Metrics, for ``val_evaluator`` or ``test_evaluator``.
 
     Raises:
         ValueError: If the head has no decoder or no loss.
     """
-    model = cfg.model.get('module', cfg.model)  # a MultiScaleTTA has it
+    model = cfg.model.get('module', cfg.model)  # of a MultiScaleTTA
     head = model.get('head') or {}
     codec, loss = head.get('decoder'), loss or head.get('loss')
     if not codec or not loss:

@@ -16,16 +16,13 @@ CODEC_WANTED = 'give it the codec that the model is trained with'
 class Maps(NamedTuple):
     """Maps of one person, a batch of one on the CPU.
 
-    Attributes:
-        output (Tensor): Predicted heatmaps, (1, K, H, W), as decoded.
-        target (Tensor): Target heatmaps, (1, K, H, W), float64.
-        weights (Tensor): Weights of the keypoints, (1, K), float64; 0 without
-            label or if no pixel of the map is within the target's Gaussian.
+    The weight of a keypoint is 0 without label, or if no pixel of the map is
+    within the target's Gaussian.
     """
 
-    output: Tensor
-    target: Tensor
-    weights: Tensor
+    output: Tensor  # predicted heatmaps, (1, K, H, W), as decoded
+    target: Tensor  # (1, K, H, W), float64
+    weights: Tensor  # (1, K), float64
 
 
 class HeatmapMetric(BaseMetric):
@@ -54,10 +51,6 @@ class HeatmapMetric(BaseMetric):
             ``None`` for ``True`` with a :class:`UDPHeatmap` and ``False``
             with others. Defaults to ``None``.
         **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
-
-    Raises:
-        ValueError: While evaluating, if there are no predicted heatmaps, no
-            labels or no targets, or they do not fit each other.
     """
 
     def __init__(

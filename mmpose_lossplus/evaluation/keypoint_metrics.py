@@ -27,15 +27,8 @@ class _KeypointMetric(PCKAccuracy):
     def process(
         self, data_batch: Sequence[dict], data_samples: Sequence[dict]
     ) -> None:
-        name, (item,) = type(self).__name__, self.norm_item
         for sample in data_samples:
-            check_labels(sample, name)
-            if item == 'head' and 'head_size' not in sample['gt_instances']:
-                raise ValueError(
-                    f'{name} needs the head size, which '
-                    f'{sample.get("img_path")} does not have: take '
-                    "norm_item='bbox'."
-                )
+            check_labels(sample, type(self).__name__)
         super().process(data_batch, data_samples)
 
     def arrays(self, results: List[dict]) -> Tuple[np.ndarray, ...]:
@@ -72,7 +65,7 @@ class KeypointErrors(_KeypointMetric):
 
     Raises:
         ValueError: If ``norm_item`` is something else, or while evaluating if
-            there are no labels or no such size.
+            there are no labels.
     """
 
     default_prefix = 'error'
@@ -93,9 +86,7 @@ class KeypointErrors(_KeypointMetric):
         errors = self._errors(results)
         names = self.dataset_meta['keypoint_id2name']
         columns = {'': errors.ravel()}
-        columns.update(
-            (f'{names[k]} ', column) for k, column in enumerate(errors.T)
-        )
+        columns.update((f'{names[k]} ', x) for k, x in enumerate(errors.T))
         table = {}
         for name, column in columns.items():
             column = column[~np.isnan(column)]
@@ -126,14 +117,9 @@ class SideSwaps(_KeypointMetric):
             ``norm_item``. Defaults to 0.1.
         max_distance (float): Of a prediction to the counterpart's label, in
             units of ``norm_item``. Defaults to 0.1.
-        norm_item (str): What distances are divided by: 'bbox', the longer
-            side of the person's box, or 'head', the head size that
-            ``MpiiDataset`` gives. Defaults to 'bbox'.
+        norm_item (str): 'bbox' or 'head', see :class:`KeypointErrors`.
+            Defaults to 'bbox'.
         **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
-
-    Raises:
-        ValueError: If a distance is negative or ``norm_item`` something
-            else, or while evaluating if there are no labels or no such size.
     """
 
     default_prefix = 'side_swaps'
@@ -146,13 +132,13 @@ class SideSwaps(_KeypointMetric):
         **kwargs,
     ) -> None:
         super().__init__(norm_item, **kwargs)
+        if not (min_distance >= 0 and max_distance >= 0):
+            raise ValueError(
+                'The distances must not be negative, got '
+                f'{min_distance} and {max_distance}.'
+            )
         self.min_distance = min_distance
         self.max_distance = max_distance
-        for name in ('min_distance', 'max_distance'):
-            if not getattr(self, name) >= 0:
-                raise ValueError(
-                    f'{name} must not be negative, got {getattr(self, name)}.'
-                )
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
         """'swapped' and 'exchanged', in percent."""
@@ -200,10 +186,6 @@ class DoubleCounting(HeatmapMetric):
             three times its sigma, rounded up, or half the kernel of
             ``MegviiHeatmap``. Defaults to ``None``.
         **kwargs: See :class:`HeatmapMetric`.
-
-    Raises:
-        ValueError: If ``threshold`` does not lie in (0, 1], ``radius`` is not
-            positive, or is ``None`` without a codec of Gaussians.
     """
 
     default_prefix = 'double_counting'

@@ -236,9 +236,6 @@ class LossShare(_LossMetric):
         threshold (float): Part of a target's largest value. The default is
             reached by a Gaussian at three sigmas. Defaults to 0.01.
         **kwargs: See :class:`HeatmapMetric`.
-
-    Raises:
-        ValueError: If ``threshold`` does not lie in [0, 1).
     """
 
     default_prefix = 'share'

@@ -71,17 +71,12 @@ class LossScheduleHook(Hook):
             'head.loss_module.0' is the first. Defaults to 'head.loss_module'.
 
     Raises:
-        ValueError: If the schedule is not of this form. Before the training
-            begins: if the model has no such loss, if no loss there has such
-            a parameter, if the loss refuses a value, or if the training
-            counts no epochs and ``by_epoch`` is ``True``.
+        ValueError: If the schedule is not of this form, or before the
+            training begins if it does not fit the loss or the loop.
 
     Examples:
         Anchor Loss after five epochs of binary cross entropy, as its paper
-        does for classification; that it did so for poses is not said. With a
-        gamma that grows in each of 1000 iterations instead:
-        ``schedule=dict(gamma=[(0, 0.0), (1000, 2.0)]), by_epoch=False,
-        linear=True``.
+        does for classification; that it did so for poses is not said.
 
         >>> schedule = dict(gamma=[(0, 0.0), (5, 2.0)])
         >>> custom_hooks = [dict(type='LossScheduleHook', schedule=schedule)]

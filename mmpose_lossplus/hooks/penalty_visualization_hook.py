@@ -42,10 +42,9 @@ class PenaltyVisualizationHook(Hook):
 
     Raises:
         ValueError: If ``interval`` or ``num_samples`` is not positive. Before
-            the training begins: if the data set has no such keypoint, or the
-            model no loss that tells the loss of each pixel. At the first
-            grid, as only a batch tells: if there is not one target heatmap
-            per keypoint.
+            the training, if there is no such keypoint or the loss does not
+            tell that of a pixel. At the first grid, if there is not one
+            target heatmap per keypoint.
 
     Examples:
         >>> wrists = ['left_wrist', 'right_wrist']

@@ -32,43 +32,22 @@ CELL = 1.3  # width of a map, in inches
 
 
 class Penalty(NamedTuple):
-    """What a loss charges; the maps are (B, K, H, W), of one row (H, W).
+    """What a loss charges; the maps are (B, K, H, W), of one row (H, W)."""
 
-    Attributes:
-        loss (np.ndarray): Loss of each pixel, with all weights, so that its
-            mean is the loss.
-        factor (np.ndarray): The same over the squared error of the pixel, or
-            over its binary cross entropy for a loss that takes logits: the
-            modulation weight. NaN where both are 0.
-        grad (np.ndarray): Derivative of the loss by the output (by the logit
-            for a loss that takes logits), times the number of pixels, so that
-            it is a pixel's own.
-        base (str): What the factor is over, 'squared error' or 'BCE'.
-    """
-
-    loss: np.ndarray
-    factor: np.ndarray
-    grad: np.ndarray
-    base: str
+    loss: np.ndarray  # with all weights, so that its mean is the loss
+    factor: np.ndarray  # the same over the base; NaN where both are 0
+    grad: np.ndarray  # by the output, times the number of pixels
+    base: str  # 'squared error', or 'BCE' of a loss that takes logits
 
 
 class PenaltyRow(NamedTuple):
-    """One keypoint of one sample.
+    """One keypoint of one sample."""
 
-    Attributes:
-        label (str): Names of the picture and of the keypoint.
-        picture (np.ndarray): What the model sees, RGB (H, W, 3), uint8.
-        target (np.ndarray): Target heatmap (h, w).
-        prediction (np.ndarray): Predicted heatmap (h, w); of a model that
-            gives logits the probabilities.
-        penalties (dict): By the name of a loss a :class:`Penalty` (h, w).
-    """
-
-    label: str
-    picture: np.ndarray
-    target: np.ndarray
-    prediction: np.ndarray
-    penalties: Dict[str, Penalty]
+    label: str  # names of the picture and of the keypoint
+    picture: np.ndarray  # what the model sees, RGB (H, W, 3), uint8
+    target: np.ndarray  # heatmap (h, w)
+    prediction: np.ndarray  # heatmap (h, w); of logits the probabilities
+    penalties: Dict[str, Penalty]  # by the name of a loss
 
 
 class Column(NamedTuple):
@@ -210,11 +189,9 @@ def penalty_rows(
         model (nn.Module): A top-down heatmap model of MMPose.
         data_batch (dict): What a data loader gives, with targets: ``inputs``
             and ``data_samples``, the inputs BGR from 0 to 255.
-        losses (dict, optional): By name the losses. ``None`` takes the
-            model's own. Defaults to ``None``.
+        losses (dict, optional): By name the losses. Defaults to the model's.
         keypoints (Sequence[int], optional): Which keypoints of each sample.
-            ``None`` takes the one that the first loss charges most. Defaults
-            to ``None``.
+            Defaults to the one that the first loss charges most.
         names (Sequence[str]): Of all keypoints. Defaults to their numbers.
 
     Returns:

@@ -63,17 +63,6 @@ def test_labels_are_not_changed(coco_data):
     assert pickle.dumps(person) == before
 
 
-def test_visibility_with_weights(coco_data):
-    """MMPose packs (1, K, 2) where a data set has both."""
-    (person, *_) = coco_samples(coco_data, CODECS[0], target=False)
-    visible = np.ones((1, 17, 2), dtype=np.float32)
-    visible[0, 2, 0] = 0
-    person['gt_instances']['keypoints_visible'] = visible
-    weights = HeatmapValidationLoss(CODECS[0]).maps(person).weights
-    assert weights[0, 2] == 0
-    assert weights.sum() == 16
-
-
 @pytest.mark.parametrize(
     'metric',
     [

@@ -35,28 +35,14 @@ Numbers = Dict[str, Dict[str, float]]
 
 
 def load_dump(path: str) -> List[dict]:
-    """Data samples of people, as ``tools/test.py --dump`` wrote them.
-
-    Raises:
-        ValueError: If the file has something else.
-    """
+    """Data samples of people, as ``tools/test.py --dump`` wrote them."""
     try:
         samples = mmengine.load(path)
-    except Exception as error:  # a pickle can raise anything
+        samples[0]['pred_instances']
+    except Exception as error:  # a pickle can be and raise anything
         raise ValueError(
-            f'The dump {path} cannot be read: {summary(error)}.'
+            f'{path} is no dump of tools/test.py --dump: {summary(error)}.'
         ) from None
-    if (
-        not isinstance(samples, list)
-        or not samples
-        or not all(
-            isinstance(s, dict) and 'pred_instances' in s for s in samples
-        )
-    ):
-        raise ValueError(
-            f'{path} is no dump of predictions: make it with tools/test.py '
-            '--dump.'
-        )
     return samples
 
 
@@ -69,9 +55,8 @@ def diagnose(
         samples (list[dict]): A data sample for each person.
         cfg (Config): The config that they were predicted with.
         norm_item (str): What distances are divided by, 'bbox' or 'head'.
-        losses (dict[str, dict]): Configs of losses to look at, which are
-            named in place of 'objective'. If there are none, it is the
-            config's own.
+        losses (dict[str, dict]): Losses to look at, named in place of
+            'objective'. If there are none, it is the config's own.
 
     Returns:
         dict[str, dict[str, float]]: By what it is, the first line of the
@@ -82,6 +67,10 @@ def diagnose(
             a loss takes logits and the heatmaps are no probabilities.
     """
     init_default_scope('mmpose')
+    metrics = {
+        name: diagnostic_metrics(cfg, norm_item, loss)
+        for name, loss in (losses or dict(objective=None)).items()
+    }
     # The names of the keypoints need no data.
     dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True))
     found = samples[0]['pred_instances']['keypoints'].shape[1]
@@ -92,11 +81,10 @@ def diagnose(
             f'the config {expected}: it was made with another config.'
         )
     table = {}
-    for name, loss in (losses or dict(objective=None)).items():
-        metrics = diagnostic_metrics(cfg, norm_item, loss)
+    for name, configs in metrics.items():
         if table:  # what is of no loss has been measured
-            metrics = [metric for metric in metrics if 'loss' in metric]
-        evaluator = Evaluator(metrics)
+            configs = [config for config in configs if 'loss' in config]
+        evaluator = Evaluator(configs)
         evaluator.dataset_meta = dataset.metainfo
         numbers = evaluator.offline_evaluate(
             track_iter_progress(samples, file=sys.stderr)

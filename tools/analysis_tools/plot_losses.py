@@ -29,6 +29,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from mmpose.codecs import MSRAHeatmap
 from mmpose.models.losses import KeypointMSELoss
 from mmpose.registry import MODELS
 from mmpose.utils import register_all_modules
@@ -126,16 +127,6 @@ def patterns() -> Tuple[Tensor, Tensor, Dict[str, np.ndarray]]:
         for name, loss in TOY_LOSSES.items()
     }
     return maps, right, losses
-
-
-def gaussian(sigma: float = 2.0, radius: int = 9) -> Tensor:
-    """A target with its peak in the middle, (19, 19), as MSRAHeatmap's.
-
-    It is zero beyond three sigma.
-    """
-    x = torch.arange(-radius, radius + 1, dtype=torch.double)
-    line = (-(x**2) / (2 * sigma**2)).exp() * (x.abs() <= 3 * sigma)
-    return line[:, None] * line
 
 
 def weights(loss: nn.Module, target: Tensor) -> Tensor:
@@ -299,7 +290,9 @@ def draw_anchor() -> Figure:
 
 def draw_weights() -> Figure:
     """Heatmap weighting's weights."""
-    target = gaussian()
+    codec = MSRAHeatmap(input_size=(19, 19), heatmap_size=(19, 19), sigma=2)
+    encoded = codec.encode(np.full((1, 1, 2), 9.0))
+    target = torch.from_numpy(encoded['heatmaps'][0])
     formulas = dict(linear='x', double='2x', square='x²', exp='eˣ')
     maps = {}
     for name in WEIGHT_FNS:
