@@ -70,15 +70,6 @@ class HeatmapValidationLoss(_LossMetric):
             such as the model's; parameters that ``LossScheduleHook`` changes
             are not followed. ``None`` for none. Defaults to ``None``.
         **kwargs: See :class:`HeatmapMetric`.
-
-    Examples:
-        >>> model = dict(test_cfg=dict(output_heatmaps=True))
-        >>> codec = _base_.codec  # in a config that inherits it
-        >>> loss = dict(type='AsymmetricMSELoss')
-        >>> val_evaluator = [
-        ...     dict(type='CocoMetric', ann_file=ann_file),
-        ...     dict(type='HeatmapValidationLoss', codec=codec, loss=loss),
-        ... ]
     """
 
     default_prefix = 'heatmap'
@@ -216,9 +207,8 @@ class LossShare(_LossMetric):
     """Shares of the loss on foreground and background, in percent.
 
     The background has most of the pixels. Lest it have too much of the loss,
-    the foreground is weighted up by Design of focused mean square loss
-    function in convolutional neural networks and by Lightweight Human Pose
-    Estimation Using Heatmap-Weighting Loss; whether it has can be seen here.
+    the papers of FMSE and of heatmap weighting weight the foreground up;
+    whether it has can be seen here.
 
     Foreground is where the target exceeds ``threshold`` times the largest
     value of its map. For MSE and 'objective' there are 'foreground',

@@ -45,14 +45,6 @@ class PenaltyVisualizationHook(Hook):
             the training, if there is no such keypoint or the loss does not
             tell that of a pixel. At the first grid, if there is not one
             target heatmap per keypoint.
-
-    Examples:
-        >>> wrists = ['left_wrist', 'right_wrist']
-        >>> custom_hooks = [
-        ...     dict(type='PenaltyVisualizationHook', keypoints=wrists)
-        ... ]
-        >>> tensorboard = dict(type='TensorboardVisBackend')
-        >>> visualizer = dict(vis_backends=[tensorboard])
     """
 
     def __init__(

@@ -89,7 +89,6 @@ def penalty(
         output (Tensor): Heatmaps or logits, what it takes, (B, K, H, W).
         target (Tensor): Target heatmaps, (B, K, H, W).
         target_weights (Tensor, optional): Weights of the keypoints, (B, K).
-            Defaults to ``None``.
 
     Raises:
         ValueError: If the loss has none of a pixel, or refuses the maps.
@@ -160,11 +159,8 @@ def _target(sample: PoseDataSample) -> Tensor:
     count = sample.gt_instance_labels.keypoint_weights.shape[-1]
     if isinstance(found, Tensor) and len(found) == count:
         return found
-    several = isinstance(found, list)
-    shapes = [
-        None if x is None else tuple(x.shape)
-        for x in (found if several else [found])
-    ]
+    levels = found if isinstance(found, list) else [found]
+    shapes = [x if x is None else tuple(x.shape) for x in levels]
     raise ValueError(
         'Penalty maps need a GenerateTarget with a codec of one target '
         f'heatmap per keypoint, got {shapes} for {count} keypoints.'
@@ -307,6 +303,8 @@ def draw_penalties(rows: Sequence[PenaltyRow]) -> np.ndarray:
         1.15 * CELL * len(columns),
         CELL * height / width * len(rows) + 1.15,  # titles and colour bars
     )
+    # Pictures are larger than maps, but on the same axes.
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     figure = Figure(figsize=size, dpi=100)
     parts = figure.subfigures(
         1, len(groups), width_ratios=list(map(len, groups))
@@ -325,16 +323,12 @@ def draw_penalties(rows: Sequence[PenaltyRow]) -> np.ndarray:
         )
         for i, (panels, column) in enumerate(zip(grid.axes_column, group)):
             panels[0].set_title(column.title, fontsize=8)
+            colours = dict(vmin=column.low, vmax=column.high)
+            if column.cmap:
+                cmap = colormaps[column.cmap].with_extremes(bad='0.7')
+                colours['cmap'] = cmap
             for panel, row, image in zip(panels, rows, column.images):
-                drawn = panel.imshow(
-                    image,
-                    cmap=column.cmap
-                    and colormaps[column.cmap].with_extremes(bad='0.7'),
-                    vmin=column.low,
-                    vmax=column.high,
-                    # Pictures are larger, but on the same axes.
-                    extent=(-0.5, width - 0.5, height - 0.5, -0.5),
-                )
+                drawn = panel.imshow(image, extent=extent, **colours)
                 panel.set(xticks=[], yticks=[])
                 if column.title in ('picture', 'prediction'):
                     _mark_peaks(panel, row)
@@ -346,13 +340,9 @@ def draw_penalties(rows: Sequence[PenaltyRow]) -> np.ndarray:
                 text = 'ring: peak of the target\ncross: of the prediction'
                 bar.text(0, 1, text, fontsize=7, va='top')
                 continue
-            part.colorbar(
-                drawn,
-                cax=bar,
-                orientation='horizontal',
-                extend='max' if (column.images > column.high).any() else None,
-                ticks=MaxNLocator(3),
-            )
+            extend = 'max' if (column.images > column.high).any() else None
+            style = dict(orientation='horizontal', extend=extend)
+            part.colorbar(drawn, cax=bar, ticks=MaxNLocator(3), **style)
             bar.tick_params(labelsize=7, length=2)
     file = io.BytesIO()
     figure.savefig(file, bbox_inches='tight', pad_inches=0.1)

@@ -1,8 +1,5 @@
 """Grids of penalties while a model is trained."""
 
-import sys
-import types
-
 import cv2
 import pytest
 import torch
@@ -114,28 +111,6 @@ def test_main_process_only(monkeypatch):
     monkeypatch.setattr('mmengine.dist.utils.get_rank', lambda *args: 1)
     built = HOOKS.build(hook(interval=1))
     built.after_train_iter(runner=None, batch_idx=0, data_batch=None)
-
-
-def test_tensorboard(tmp_path, monkeypatch):
-    """Its backend gets the grid; the writer is one of this test."""
-    images = []
-
-    class Writer:
-        def __init__(self, log_dir):
-            pass
-
-        def add_image(self, name, image, step, dataformats):
-            images.append((name, image.shape[2], step, dataformats))
-
-        def __getattr__(self, name):
-            return lambda *args, **kwargs: None
-
-    fake = types.ModuleType('torch.utils.tensorboard')
-    fake.SummaryWriter = Writer
-    monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', fake)
-    backend = 'TensorboardVisBackend'
-    runner(tmp_path, 'KeypointMSELoss', [hook(interval=2)], 1, backend).train()
-    assert images == [('penalty', 3, 2, 'HWC')]
 
 
 @pytest.mark.parametrize('loss', LOSSES)

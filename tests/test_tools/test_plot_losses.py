@@ -1,6 +1,5 @@
 """The curves of the figures: minima, crossings and values by hand."""
 
-import inspect
 import math
 
 import cv2
@@ -159,28 +158,6 @@ def test_gradient_of_anchor_loss(tool):
     # 1.25^2 q + 2 * 1.25 q (1 - q) bce
     expected = 1.5625 * 0.75 + 2.5 * 0.75 * 0.25 * bce
     assert grad.item() == pytest.approx(expected)
-
-
-def test_heatmap_weights(tool):
-    """At the peak, at two pixels' distance, and beyond three sigma."""
-    panel = tool.draw_weights().axes[6]
-    x = math.exp(-0.5)
-    for label, expected in {
-        'F(x) = x': (2, 1 + x, 1),
-        'F(x) = 2x': (3, 1 + 2 * x, 1),
-        'F(x) = x²': (2, 1 + x**2, 1),
-        'F(x) = eˣ': (1 + math.e, 1 + math.exp(x), 2),
-    }.items():
-        line = lines(panel)[label]
-        assert [at(line, x) for x in (0, 2, 7)] == pytest.approx(expected)
-
-
-@pytest.mark.parametrize('equation', [F.amse, F.rmse])
-def test_beta_is_not_taken_for_the_default(tool, equation):
-    """The legend says what is drawn and what is usual."""
-    default = inspect.signature(equation).parameters['beta'].default
-    name = f'{equation.__name__.upper()}, β=0.5 (default {default})'
-    assert tool.LOSSES[name].beta == 0.5 != default
 
 
 def test_same_bytes_each_time(tool, tmp_path):

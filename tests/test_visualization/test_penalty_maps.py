@@ -82,12 +82,6 @@ def test_factors(config, factor, output, target):
     assert found.base == ('BCE' if logits else 'squared error')
 
 
-def test_where_nothing_is_charged(target):
-    found = penalty(MODELS.build(HEATMAPS[0]), target, target)
-    assert not found.loss.any()
-    assert np.isnan(found.factor).all()
-
-
 @pytest.mark.filterwarnings('error')
 def test_the_loss_is_not_touched(output, target):
     """Neither is its first batch taken for checked, nor does it warn."""
@@ -97,25 +91,15 @@ def test_the_loss_is_not_touched(output, target):
     assert vars(loss) == before
 
 
-def test_losses_without_pixels(output, target):
+def test_what_cannot_be_drawn(output, target):
+    """No loss of a pixel, no loss, or targets of MegviiHeatmap."""
+    ohkm = MODELS.build(dict(type='KeypointOHKMMSELoss'))
     with pytest.raises(ValueError, match='got KeypointOHKMMSELoss'):
-        penalty(MODELS.build(dict(type='KeypointOHKMMSELoss')), output, target)
+        penalty(ohkm, output, target)
     with pytest.raises(ValueError, match='got NoneType'):
         check_pixel_loss(head_loss(torch.nn.Linear(1, 1)))
-
-
-def test_targets_that_the_loss_refuses(output, target):
-    """MegviiHeatmap's, which peak at 255."""
     with pytest.raises(ValueError, match='255'):
         penalty(lossplus.AnchorLoss(), output, 255 * target / target.max())
-
-
-def test_loss_of_the_last_stage():
-    model = people_model('AsymmetricMSELoss')
-    last = lossplus.FocusedMSELoss()
-    first = model.head.loss_module
-    model.head.loss_module = torch.nn.ModuleList([first, last])
-    assert head_loss(model) is last
 
 
 @pytest.fixture
@@ -127,6 +111,10 @@ def batch():
 @pytest.mark.parametrize('loss', ['KeypointMSELoss', 'AnchorLoss'])
 def test_the_model_is_not_touched(loss, batch):
     model = people_model(loss)
+    # Of several stages, the last counts.
+    last = model.head.loss_module
+    model.head.loss_module = torch.nn.ModuleList([torch.nn.MSELoss(), last])
+    assert head_loss(model) is last
     model.train()
     model.backbone.layer1.eval()  # as a frozen stage
     # It draws numbers in evaluation too.
@@ -257,35 +245,21 @@ def make_rows(**maps):
 
 
 def test_columns_have_one_range():
-    """From the numbers of all rows, and these numbers themselves."""
-    rng = np.random.default_rng(0)
-    maps = {
-        name: rng.uniform(0.1, 1, (2, 2, 3))
-        for name in ('target', 'prediction', *MAPS)
-    }
-    maps['grad'] -= 0.9
-    # All losses are of one base, so that each factor is seen.
-    maps['loss'] = 2 * maps['factor']
-    columns = penalty_columns(make_rows(**maps))
-    assert [column.loss for column in columns] == ['', '', '', 'A', 'A', 'A']
-    for column, name in zip(columns[1:], maps):
-        np.testing.assert_array_equal(column.images, maps[name])
-    steepest = np.abs(maps['grad']).max()
-    assert [(column.low, column.high) for column in columns[1:]] == [
-        (maps['target'].min(), maps['target'].max()),
-        (maps['prediction'].min(), maps['prediction'].max()),
-        (0, maps['loss'].max()),
-        (maps['factor'].min(), maps['factor'].max()),
-        (-steepest, steepest),
-    ]
+    """From the numbers of all rows; poles of a factor do not count.
 
-
-def test_poles_of_a_factor_do_not_set_the_colours():
-    """RMSE's, where the squared error is next to nothing."""
+    RMSE has them where the squared error is next to nothing.
+    """
+    target = np.arange(12.0).reshape(2, 2, 3)
     base = np.array([[[1, 1e-2, 1e-6]] * 2] * 2)
     factor = np.array([[[1.1, 3.0, 1000.0]] * 2] * 2)
-    column = penalty_columns(make_rows(loss=base * factor, factor=factor))[4]
-    assert (column.low, column.high) == (1.1, 3.0)
+    maps = dict(target=target, prediction=target / 10 - 1, loss=base * factor)
+    columns = penalty_columns(make_rows(**maps, factor=factor, grad=-target))
+    assert [column.loss for column in columns] == ['', '', '', 'A', 'A', 'A']
+    ranges = [(column.low, column.high) for column in columns[1:]]
+    assert ranges == [
+        *((0, 11), (-1, 11 / 10 - 1), (0, 1.1), (1.1, 3.0), (-11, 11))
+    ]
+    np.testing.assert_array_equal(columns[5].images, -target)
 
 
 @pytest.mark.parametrize('noise', [0, 1e-12])

@@ -118,9 +118,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('dump', help='what tools/test.py --dump wrote')
     parser.add_argument('config', help='the config that it was made with')
-    parser.add_argument(
-        '--out', type=Path, help='JSON file to write the numbers to'
-    )
+    parser.add_argument('--out', type=Path, help='JSON file to write')
     parser.add_argument(
         '--losses',
         nargs='+',
@@ -136,11 +134,7 @@ def parse_args() -> argparse.Namespace:
         help='what distances are divided by (default: bbox)',
     )
     parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='overrides of the config, as for tools/test.py',
+        '--cfg-options', nargs='+', action=DictAction, default={}
     )
     return parser.parse_args()
 

@@ -114,9 +114,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('config', help='of a top-down heatmap model')
     parser.add_argument(
-        'checkpoint',
-        nargs='?',
-        help='its weights, a path or URL (default: random ones)',
+        'checkpoint', nargs='?', help='path or URL (default: random weights)'
     )
     parser.add_argument(
         '--split',
@@ -128,19 +126,15 @@ def parse_args() -> argparse.Namespace:
         '--num',
         type=int,
         default=4,
-        metavar='N',
-        help='samples, spaced over the set (default: 4)',
+        help='samples, spaced over it (default: 4)',
     )
     parser.add_argument(
-        '--indices',
-        type=int,
-        nargs='+',
-        metavar='I',
-        help='numbers of samples in the set, instead of --num',
+        '--indices', type=int, nargs='+', help='of samples, instead of --num'
     )
     parser.add_argument(
         '--losses',
         nargs='+',
+        default=[],
         metavar='LOSS',
         help='several side by side, as tools/compare_losses.py names them: '
         '"mse anchor flat=dict(type=\'AnchorLoss\',gamma=1)" (default: that '
@@ -149,6 +143,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--keypoints',
         nargs='+',
+        default=[],
         metavar='K',
         help='names or numbers (default: of each sample the one that the '
         'first loss charges most)',
@@ -160,11 +155,7 @@ def parse_args() -> argparse.Namespace:
         help='folder of the picture (default: work_dirs/penalty_maps)',
     )
     parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='changes of the config, such as data_root=DIR',
+        '--cfg-options', nargs='+', action=DictAction, default={}
     )
     # The checkpoint may come after options too.
     args = parser.parse_intermixed_args()
@@ -185,9 +176,9 @@ def draw(args: argparse.Namespace) -> np.ndarray:
     except Exception as error:  # configs, pipelines and data raise anything
         sys.exit(f'{args.config} cannot be drawn: {summary(error)}.')
     # The config has imported what it names, such as the user's own losses.
-    losses = parse_losses(args.losses or [])
+    losses = parse_losses(args.losses)
     losses = {name: MODELS.build(loss) for name, loss in losses.items()}
-    keypoints = find_keypoints(dataset.metainfo, args.keypoints or [])
+    keypoints = find_keypoints(dataset.metainfo, args.keypoints)
     for index in args.indices or ():
         if not 0 <= index < len(dataset):
             raise ValueError(
