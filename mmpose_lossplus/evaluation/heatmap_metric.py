@@ -41,8 +41,8 @@ class HeatmapMetric(BaseMetric):
 
     Target and weights are what training would take: pipelines that validate
     have none, so the labels go through the same affine transformation and
-    codec. With ``codec=None`` they are taken from the data instead, where
-    ``GenerateTarget`` stands in the pipeline before ``PackPoseInputs``.
+    codec. With ``codec=None`` they are taken from the data instead, if there
+    is a ``GenerateTarget`` in the pipeline.
 
     Args:
         codec (dict, optional): Config of the codec that the model is trained

@@ -100,11 +100,10 @@ class KeypointErrors(_KeypointMetric):
 class SideSwaps(_KeypointMetric):
     """Left and right keypoints that are found on the other side, in percent.
 
-    'swapped' is the share of keypoints, of those that have a counterpart on
-    the other side of the body, whose prediction is within ``max_distance`` of
-    the counterpart's label and nearer to it than to its own; 'exchanged' is
-    the share of pairs of which both are. A prediction that is near to neither
-    is a miss, not a swap. Only pairs count of which both are labelled and
+    'swapped' is the share of keypoints whose prediction is within
+    ``max_distance`` of their counterpart's label on the other side of the
+    body, and nearer to it than to their own; 'exchanged' is the share of
+    pairs of which both are. Only pairs count of which both are labelled and
     more than ``min_distance`` apart; without any the shares are NaN. The
     pairs are the data set's, those that a flip exchanges.
 
@@ -162,20 +161,17 @@ class SideSwaps(_KeypointMetric):
 class DoubleCounting(HeatmapMetric):
     """Maps with several peaks, and which peak wins, in percent.
 
-    A peak is a pixel that no pixel within ``radius`` exceeds and that has at
-    least ``threshold`` of the largest value of its map, if that is positive;
-    of equal pixels within ``radius`` of each other one counts. Distances are
-    the larger of those in x and y, in pixels of the map. The right peak is
-    one within ``radius`` of the target's; the highest peak wins, since it is
-    what is decoded.
+    A peak is a pixel that no pixel within ``radius`` exceeds, by the larger
+    distance in x and y, and that has at least ``threshold`` of the largest
+    value of its map, if that is positive; of equal neighbours one counts. The
+    right peak is one within ``radius`` of the target's; the highest peak
+    wins, since it is what is decoded.
 
     'several peaks' is the share of maps with more than one, of those of
     labelled keypoints. Of these maps, 'right peak wins' is the share where
-    the highest is the right one, which Anchor Loss: Modulating Loss Scale
-    based on Prediction Difficulty plots under "double counting", and 'right
-    peak there' that with the right one among the peaks: where it is there and
-    does not win, another keypoint's or person's does. Without such maps both
-    are NaN.
+    the highest is the right one, which the paper of Anchor Loss plots under
+    "double counting", and 'right peak there' that with the right one among
+    the peaks. Without such maps both are NaN.
 
     Args:
         codec (dict, optional): See :class:`HeatmapMetric`.

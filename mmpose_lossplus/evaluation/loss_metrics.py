@@ -57,12 +57,11 @@ class HeatmapValidationLoss(_LossMetric):
     ``SigmoidConv2d`` it compares probabilities. 'objective' is that of
     ``loss``. Wanted in https://github.com/open-mmlab/mmpose/issues/2607.
 
-    Each is the mean over people of the loss of a batch of one, in float64.
-    For a loss that is a mean over pixels, as all of this package's, that is
-    exactly the loss of the whole data set as one batch. It is the training's
-    own on the same pictures for a model of one stage with ``flip_test=False``
-    (see :class:`HeatmapMetric` for the maps, and :func:`to_logits` for losses
-    that take logits); the mean with a mirror image usually has a smaller one.
+    Each is the mean over people of the loss of a batch of one, in float64:
+    for a loss that is a mean over pixels, that of the whole data set as one
+    batch. It is the training's own on the same pictures for a model of one
+    stage with ``flip_test=False`` (see :class:`HeatmapMetric`, and
+    :func:`to_logits` for losses that take logits).
 
     Args:
         codec (dict, optional): See :class:`HeatmapMetric`.
@@ -98,21 +97,17 @@ class LossConsistency(_LossMetric):
     eight maps of one MSE give two different peaks. With 1 the loss ranks the
     predictions as their errors do, with 0 it says nothing about them.
 
-    'MSE' and 'objective' are Spearman's correlation over people, the error
-    being the mean over a person's keypoints; 'MSE by map' and 'objective by
-    map' are over all keypoints of all people, each with the loss of its own
-    map, and nearer to the paper's point. 'objective at equal MSE' is its
-    heart: Spearman's partial correlation of objective and error over
-    keypoints, given MSE, which is what the loss knows of the error that MSE
-    does not. If all values are equal, or the objective ranks all maps as MSE
-    does, the correlation is NaN. Errors are those of :class:`KeypointErrors`.
+    'MSE' and 'objective' are Spearman's correlation over people, of the means
+    over their keypoints that have a weight in training; 'MSE by map' and
+    'objective by map' are over all keypoints of all people. 'objective at
+    equal MSE' is the partial correlation of objective and error over
+    keypoints, given MSE: what the loss knows of the error that MSE does not.
+    If all values are equal, or the objective ranks all maps as MSE does, the
+    correlation is NaN. Errors are those of :class:`KeypointErrors`.
 
-    Only keypoints that have a weight in training count. A person's loss is
-    the mean over the maps of these, or it would rank people by how many
-    keypoints of theirs are labelled. A loss that chooses among the keypoints
-    (with a ``topk``, as ``KeypointOHKMMSELoss``) has none of a single map, so
-    that there is only 'objective'; a person's is the mean of the ``topk``
-    hardest, or of all if fewer are labelled.
+    A loss that chooses among the keypoints (with a ``topk``, as
+    ``KeypointOHKMMSELoss``) has none of a single map, so that there is only
+    'objective'; a person's is the mean of the ``topk`` hardest.
 
     Args:
         codec (dict, optional): See :class:`HeatmapMetric`.
@@ -213,12 +208,9 @@ class LossShare(_LossMetric):
     Foreground is where the target exceeds ``threshold`` times the largest
     value of its map. For MSE and 'objective' there are 'foreground',
     'background' and 'ratio', foreground to background; 'pixels foreground' is
-    the share of the pixels. Losses and pixels are added up over all people;
-    unlabelled keypoints have neither. A loss of the BCE type has at least the
-    entropy of the target, nearly all of it foreground. The shares are NaN for
-    losses that take no ``mask``, which are no sum over pixels
-    (``KeypointOHKMMSELoss``) or do not say what a pixel adds
-    (``AdaptiveWingLoss``).
+    the share of the pixels. All are added up over all labelled keypoints. A
+    loss of the BCE type has at least the entropy of the target, nearly all of
+    it foreground. For losses that take no ``mask`` the shares are NaN.
 
     Args:
         codec (dict, optional): See :class:`HeatmapMetric`.

@@ -20,12 +20,10 @@ from ..visualization import (
 class PenaltyVisualizationHook(Hook):
     """Show what the loss charges, while a model is trained.
 
-    Every ``interval`` iterations the first samples of the batch are drawn:
-    picture, target, prediction, loss of each pixel, its factor over squared
-    error or binary cross entropy, and its gradient, see
-    :func:`mmpose_lossplus.visualization.penalty_rows`. The grid goes to all
-    backends of the visualizer under the name 'penalty', with the iteration
-    (of ``LocalVisBackend`` into ``vis_data/vis_image``).
+    Every ``interval`` iterations the first samples of the batch are drawn,
+    see :func:`mmpose_lossplus.visualization.penalty_rows`. The grid goes to
+    all backends of the visualizer under the name 'penalty', with the
+    iteration (of ``LocalVisBackend`` into ``vis_data/vis_image``).
 
     The training is not changed: the model, after its step, predicts these
     samples once more as in evaluation, without gradients, and is left as it

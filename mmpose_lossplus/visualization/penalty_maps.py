@@ -194,8 +194,8 @@ def penalty_rows(
         list[PenaltyRow]: A row for each keypoint of each sample.
 
     Raises:
-        ValueError: If a loss does not tell the loss of each pixel or refuses
-            the maps, or if there is not one target heatmap per keypoint.
+        ValueError: If a loss cannot be drawn or refuses the maps, or there
+            is not one target heatmap per keypoint.
     """
     own = head_loss(model)
     if losses is None:
