@@ -63,7 +63,6 @@ LIMITS = {
     (True, True): (-1, 2),
 }
 
-Curve = Tuple[np.ndarray, np.ndarray]
 OUTPUTS = torch.linspace(-0.5, 1.5, 801, dtype=torch.double)
 PROBABILITIES = torch.linspace(0.005, 0.995, 991, dtype=torch.double)
 
@@ -93,7 +92,7 @@ TOY_LOSSES = {
 
 def curve(
     loss: nn.Module, output: Tensor, target: float, anchor: float = 0.5
-) -> Curve:
+) -> Tuple[np.ndarray, np.ndarray]:
     """Loss of a pixel and its derivative by the output.
 
     The map has a second pixel, the keypoint's, which sets the anchor
@@ -268,11 +267,8 @@ def draw_anchor() -> Figure:
     """Anchor Loss of background, and its gradient."""
     figure, panels = plt.subplots(2, 3, sharey='row', figsize=(WIDTH, 5.4))
     losses = {f'Anchor Loss, γ={g:g}': lossplus.AnchorLoss(g) for g in GAMMAS}
-    losses = {
-        'BCE': BCE,
-        **losses,
-        'focal loss, γ=2': LOSSES['focal loss, γ=2'],
-    }
+    focal = {'focal loss, γ=2': lossplus.HeatmapFocalLoss()}
+    losses = {'BCE': BCE, **losses, **focal}
     for column, (name, anchor) in zip(panels.T, ANCHORS.items()):
         for derived, panel in enumerate(column):
             _curves(panel, losses, 0.0, anchor, bool(derived))
