@@ -145,7 +145,7 @@ def test_no_warnings_for_logits():
     person = sample(torch.rand(2, 8, 8), target)
     loss = dict(type='AnchorLoss')
     with warnings.catch_warnings():
-        warnings.simplefilter('error')
+        warnings.simplefilter('error', UserWarning)
         for metric in (
             HeatmapValidationLoss(loss=loss),
             LossConsistency(loss=loss),

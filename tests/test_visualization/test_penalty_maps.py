@@ -82,7 +82,7 @@ def test_factors(config, factor, output, target):
     assert found.base == ('BCE' if logits else 'squared error')
 
 
-@pytest.mark.filterwarnings('error')
+@pytest.mark.filterwarnings('error::UserWarning')
 def test_the_loss_is_not_touched(output, target):
     """Neither is its first batch taken for checked, nor does it warn."""
     loss = lossplus.AnchorLoss()
@@ -292,7 +292,7 @@ def test_drawing():
     assert len(draw_penalties(make_rows()[:1])) < len(grid)
 
 
-@pytest.mark.filterwarnings('error')
+@pytest.mark.filterwarnings('error::RuntimeWarning')
 def test_peaks_are_marked():
     """In picture and prediction, a ring and a cross; none of no numbers."""
     zeros, peak, nan = (np.full((2, 2, 3), x) for x in (0.0, 0.0, math.nan))
