@@ -4,8 +4,7 @@ import cv2
 import pytest
 import torch
 from mmengine.runner import Runner
-from mmengine.visualization import LocalVisBackend
-from mmpose.registry import HOOKS, VISBACKENDS
+from mmpose.registry import HOOKS
 
 from mmpose_lossplus.hooks import penalty_visualization_hook as module
 
@@ -14,25 +13,7 @@ from ..factories import NUMBERS, People, people_model
 LOSSES = ('KeypointMSELoss', 'AsymmetricMSELoss', 'AnchorLoss')
 
 
-class Recorder(LocalVisBackend):
-    """Keep what is drawn."""
-
-    images = []
-
-    def add_image(self, name, image, step=0, **kwargs):
-        self.images.append((name, step, image))
-        super().add_image(name, image, step, **kwargs)
-
-
-@pytest.fixture
-def recorded(monkeypatch):
-    monkeypatch.setattr(Recorder, 'images', [])
-    VISBACKENDS.register_module(module=Recorder, force=True)
-    yield Recorder.images
-    VISBACKENDS._module_dict.pop('Recorder')
-
-
-def runner(work_dir, loss, hooks=(), max_epochs=3, backend='LocalVisBackend'):
+def runner(work_dir, loss, hooks=(), max_epochs=3):
     """A runner of two iterations an epoch."""
     return Runner(
         people_model(loss),
@@ -50,7 +31,7 @@ def runner(work_dir, loss, hooks=(), max_epochs=3, backend='LocalVisBackend'):
         visualizer=dict(
             type='PoseLocalVisualizer',
             name=f'people_{next(NUMBERS)}',
-            vis_backends=[dict(type=backend)],
+            vis_backends=[dict(type='LocalVisBackend')],
         ),
         randomness=dict(seed=0),
         default_scope='mmpose',
@@ -76,35 +57,31 @@ def test_the_training_is_the_same(loss, tmp_path):
         assert torch.equal(with_hook[name], value), name
 
 
-def test_files_steps_samples_and_keypoints(tmp_path, recorded, monkeypatch):
+@pytest.mark.parametrize(
+    ('num_samples', 'keypoints', 'rows'),
+    [(1, ['tail', 3], ['tail', 'right_ear']), (9, None, [None, None])],
+)
+def test_samples_keypoints_and_files(
+    num_samples, keypoints, rows, tmp_path, monkeypatch
+):
     """Those that were asked for, at most those of the batch."""
     seen = []
     draw = module.draw_penalties
     monkeypatch.setattr(
         module, 'draw_penalties', lambda rows: seen.append(rows) or draw(rows)
     )
-    for num_samples, keypoints in ((1, ['tail', 3]), (9, None)):
-        settings = hook(
-            interval=2, num_samples=num_samples, keypoints=keypoints
-        )
-        folder = tmp_path / str(num_samples)
-        runner(folder, 'AnchorLoss', [settings], 2, 'Recorder').train()
-    assert [(name, step) for name, step, _ in recorded] == [
-        *([('penalty', 2), ('penalty', 4)] * 2)
-    ]
-    for folder, drawn in (('1', recorded[:2]), ('9', recorded[2:])):
-        for _, step, image in drawn:
-            file = f'{folder}/*/vis_data/vis_image/penalty_{step}.png'
-            (file,) = tmp_path.glob(file)
-            assert (cv2.imread(str(file))[..., ::-1] == image).all()
-            assert image.std() > 20
-    one, _, all_of_batch, _ = seen
-    assert [row.label.split('\n')[1].split(' ')[0] for row in one] == [
-        *('tail', 'right_ear')
-    ]
-    assert len(all_of_batch) == 2
-    assert list(one[0].penalties) == ['AnchorLoss']
-    assert 0 < one[0].prediction.min() < one[0].prediction.max() < 1
+    settings = hook(interval=2, num_samples=num_samples, keypoints=keypoints)
+    runner(tmp_path, 'AnchorLoss', [settings], max_epochs=2).train()
+    assert len(seen) == 2
+    for step, drawn in zip((2, 4), seen):
+        file = f'*/vis_data/vis_image/penalty_{step}.png'
+        (file,) = tmp_path.glob(file)
+        assert (cv2.imread(str(file))[..., ::-1] == draw(drawn)).all()
+        assert list(drawn[0].penalties) == ['AnchorLoss']
+        assert 0 < drawn[0].prediction.min() < drawn[0].prediction.max() < 1
+        names = [row.label.split('\n')[1].split(' ')[0] for row in drawn]
+        assert all(b in (None, a) for a, b in zip(names, rows))
+        assert len(names) == len(rows)
 
 
 def test_main_process_only(monkeypatch):
