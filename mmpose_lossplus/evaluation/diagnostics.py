@@ -1,6 +1,10 @@
 from typing import List, Optional
 
 from mmengine.config import Config
+from mmpose.datasets.transforms import TopdownAffine
+from mmpose.registry import TRANSFORMS
+
+from ..experiments.configs import component_class
 
 
 def diagnostic_metrics(
@@ -17,17 +21,16 @@ def diagnostic_metrics(
             whether there is UDP from the ``TopdownAffine`` of its data.
         norm_item (str): What distances are divided by, 'bbox' or 'head'.
             Defaults to 'bbox'.
-        loss (dict, optional): Config of a loss to look at instead of the
-            head's. Defaults to ``None``.
+        loss (dict, optional): A loss to look at instead of the head's.
+            Defaults to ``None``.
 
     Returns:
-        list[dict]: Configs of the metrics, for ``val_evaluator`` or
-        ``test_evaluator``.
+        list[dict]: Metrics, for ``val_evaluator`` or ``test_evaluator``.
 
     Raises:
         ValueError: If the head has no decoder or no loss.
     """
-    model = cfg.model.get('module', cfg.model)  # a MultiScaleTTA has it
+    model = cfg.model.get('module', cfg.model)  # of a MultiScaleTTA
     head = model.get('head') or {}
     codec, loss = head.get('decoder'), loss or head.get('loss')
     if not codec or not loss:
@@ -54,6 +57,6 @@ def _uses_udp(cfg: Config) -> Optional[bool]:
     for loader in ('val_dataloader', 'test_dataloader'):
         dataset = (cfg.get(loader) or {}).get('dataset') or {}
         for step in dataset.get('pipeline') or ():
-            if step['type'] == 'TopdownAffine':
+            if component_class(step, TRANSFORMS) is TopdownAffine:
                 return step.get('use_udp', False)
     return None

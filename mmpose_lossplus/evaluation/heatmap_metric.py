@@ -10,20 +10,19 @@ from mmpose.datasets.transforms import GenerateTarget
 from mmpose.structures.bbox import get_udp_warp_matrix, get_warp_matrix
 from torch import Tensor
 
+CODEC_WANTED = 'give it the codec that the model is trained with'
+
 
 class Maps(NamedTuple):
     """Maps of one person, a batch of one on the CPU.
 
-    Attributes:
-        output (Tensor): Predicted heatmaps, (1, K, H, W), as decoded.
-        target (Tensor): Target heatmaps, (1, K, H, W), float64.
-        weights (Tensor): Weights of the keypoints, (1, K), float64; 0 without
-            label or if no pixel of the map is within the target's Gaussian.
+    The weight of a keypoint is 0 without label, or if no pixel of the map is
+    within the target's Gaussian.
     """
 
-    output: Tensor
-    target: Tensor
-    weights: Tensor
+    output: Tensor  # predicted heatmaps, (1, K, H, W), as decoded
+    target: Tensor  # (1, K, H, W), float64
+    weights: Tensor  # (1, K), float64
 
 
 class HeatmapMetric(BaseMetric):
@@ -42,9 +41,8 @@ class HeatmapMetric(BaseMetric):
 
     Target and weights are what training would take: pipelines that validate
     have none, so the labels go through the same affine transformation and
-    codec. With ``codec=None`` they are taken from the data instead, where
-    ``GenerateTarget`` stands in the pipeline before ``PackPoseInputs``; that
-    suits targets that a codec alone does not determine.
+    codec. With ``codec=None`` they are taken from the data instead, if there
+    is a ``GenerateTarget`` in the pipeline.
 
     Args:
         codec (dict, optional): Config of the codec that the model is trained
@@ -53,10 +51,6 @@ class HeatmapMetric(BaseMetric):
             ``None`` for ``True`` with a :class:`UDPHeatmap` and ``False``
             with others. Defaults to ``None``.
         **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
-
-    Raises:
-        ValueError: While evaluating, if there are no predicted heatmaps, no
-            labels or no targets, or they do not fit each other.
     """
 
     def __init__(
@@ -70,12 +64,7 @@ class HeatmapMetric(BaseMetric):
         self.use_udp = use_udp
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Measure each person of a batch.
-
-        Args:
-            data_batch (Any): Not used.
-            data_samples (Sequence[dict]): Predictions and labels.
-        """
+        """Measure each person of a batch."""
         for sample in data_samples:
             self.results.append(self.measure(sample, self.maps(sample)))
 
@@ -84,15 +73,7 @@ class HeatmapMetric(BaseMetric):
         """Numbers of one person for ``compute_metrics``."""
 
     def maps(self, sample: dict) -> Maps:
-        """Take the maps of one person out of a data sample.
-
-        Args:
-            sample (dict): With ``pred_fields`` and either ``gt_fields`` and
-                ``gt_instance_labels`` or the labels in ``gt_instances``.
-
-        Returns:
-            Maps: Prediction, target and weights.
-        """
+        """Take the maps of one person out of a data sample."""
         name = type(self).__name__
         output = (sample.get('pred_fields') or {}).get('heatmaps')
         if output is None:
@@ -110,30 +91,22 @@ class HeatmapMetric(BaseMetric):
                 f'{name} compares one map per keypoint, but for '
                 f'{weights.numel()} keypoints the model predicts maps of '
                 f'shape {tuple(output.shape)} and the target has '
-                f'{tuple(target.shape)}: give it the codec that the model is '
-                'trained with.'
+                f'{tuple(target.shape)}: {CODEC_WANTED}.'
             )
         return Maps(output.detach().cpu()[None], target[None], weights)
 
     def _target(self, sample: dict) -> Tuple[Any, Any]:
         name = type(self).__name__
         if self.generate is None:
-            try:
-                return (
-                    sample['gt_fields']['heatmaps'],
-                    sample['gt_instance_labels']['keypoint_weights'],
-                )
-            except KeyError:
-                raise ValueError(
-                    f'{name} needs targets: give it the codec that the model '
-                    'is trained with, codec=codec.'
-                ) from None
-        codec, size = self.generate.encoder, sample['input_size']
-        if tuple(size) != tuple(codec.input_size):
+            if 'heatmaps' not in sample.get('gt_fields', {}):
+                raise ValueError(f'{name} needs targets: {CODEC_WANTED}.')
+            labels = sample['gt_instance_labels']
+            return sample['gt_fields']['heatmaps'], labels['keypoint_weights']
+        codec, size = self.generate.encoder, tuple(sample['input_size'])
+        if size != tuple(codec.input_size):
             raise ValueError(
                 f'{name} has a codec for inputs of {tuple(codec.input_size)}, '
-                f'but the model got one of {tuple(size)}: give it the codec '
-                'that the model is trained with.'
+                f'but the model got one of {size}: {CODEC_WANTED}.'
             )
         udp = self.use_udp
         if udp is None:
@@ -159,39 +132,26 @@ class HeatmapMetric(BaseMetric):
 
 
 def check_labels(sample: dict, name: str) -> None:
-    """Raise a ``ValueError`` if a data sample has no labels to compare with.
-
-    Args:
-        sample (dict): The data sample.
-        name (str): Name of the metric.
-    """
+    """Raise a ``ValueError`` that names the metric if there are no labels."""
     labels = sample['gt_instances']
+    picture = sample.get('img_path')
     if 'keypoints' not in labels:
-        raise ValueError(
-            f'{name} needs labels, but {sample.get("img_path")} has none.'
-        )
+        raise ValueError(f'{name} needs labels, but {picture} has none.')
     # MMPose's placeholders: all visible, in the corner.
     if np.all(labels['keypoints_visible']) and not labels['keypoints'].any():
         raise ValueError(
-            f'{name} needs labels, but {sample.get("img_path")} has a '
-            "detected person, without: set the dataset's bbox_file=None."
+            f'{name} needs labels, but {picture} has a detected person, '
+            "without: set the dataset's bbox_file=None."
         )
 
 
 def to_logits(probabilities: Tensor) -> Tensor:
-    """Logits of the probabilities that ``SigmoidConv2d`` gives.
+    """Logits of the probabilities that ``SigmoidConv2d`` gives, in float64.
 
     A probability of exactly 1 or 0, to which large logits are rounded, counts
     as the number next to it (the smallest normal number next to 0): in
     float32 that is a logit of 16.6 or -87.3. So a loss that such a pixel
     raises is finite, and at most what the lost logit would give.
-
-    Args:
-        probabilities (Tensor): Of any shape, as the layer gave them: their
-            precision says which is the next number.
-
-    Returns:
-        Tensor: The logits in float64, marked as such.
     """
     info = torch.finfo(probabilities.dtype)
     inside = probabilities.double().clamp(info.tiny, 1 - info.eps / 2)

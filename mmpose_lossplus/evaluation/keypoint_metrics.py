@@ -1,12 +1,10 @@
 import math
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from mmpose.evaluation.metrics import PCKAccuracy
 from mmpose.registry import METRICS
-from torch import Tensor
+from scipy.ndimage import maximum_filter
 
 from .heatmap_metric import HeatmapMetric, Maps, check_labels
 
@@ -16,72 +14,36 @@ def _percent(part: float, whole: float) -> float:
 
 
 class _KeypointMetric(PCKAccuracy):
-    """A metric of distances divided as for PCK.
+    """A metric of distances divided as for PCK."""
 
-    Args:
-        norm_item (str): What distances are divided by: 'bbox', the longer
-            side of the person's box, or 'head', the head size that
-            ``MpiiDataset`` gives. Defaults to 'bbox'.
-        collect_device (str): See :class:`mmengine.evaluator.BaseMetric`.
-            Defaults to 'cpu'.
-        prefix (str, optional): Prefix of the metrics' names. ``None`` takes
-            the class's own. Defaults to ``None``.
-
-    Raises:
-        ValueError: If ``norm_item`` is something else, or while evaluating if
-            there are no labels or no such size.
-    """
-
-    def __init__(
-        self,
-        norm_item: str = 'bbox',
-        collect_device: str = 'cpu',
-        prefix: Optional[str] = None,
-    ) -> None:
+    def __init__(self, norm_item: str = 'bbox', **kwargs) -> None:
         # MMPose's 'torso' joins keypoints 4 and 5, which fits JHMDB only.
         if norm_item not in ('bbox', 'head'):
             raise ValueError(
                 f"norm_item must be 'bbox' or 'head', got {norm_item!r}."
             )
-        super().__init__(
-            norm_item=norm_item, collect_device=collect_device, prefix=prefix
-        )
+        super().__init__(norm_item=norm_item, **kwargs)
 
     def process(
         self, data_batch: Sequence[dict], data_samples: Sequence[dict]
     ) -> None:
-        """Collect a batch, see :class:`mmpose.evaluation.PCKAccuracy`."""
         for sample in data_samples:
-            name = type(self).__name__
-            check_labels(sample, name)
-            if (
-                self.norm_item == ['head']
-                and 'head_size' not in sample['gt_instances']
-            ):
-                raise ValueError(
-                    f'{name} needs the head size, which '
-                    f'{sample.get("img_path")} does not have: take '
-                    "norm_item='bbox'."
-                )
+            check_labels(sample, type(self).__name__)
         super().process(data_batch, data_samples)
 
-    def distances(
-        self, results: List[dict], pred: np.ndarray, gt: np.ndarray
-    ) -> np.ndarray:
-        """Distances of points, NaN where a size is not positive.
-
-        Args:
-            results (list[dict]): What was collected of N people.
-            pred (np.ndarray): Points in pixels, (N, K, 2).
-            gt (np.ndarray): Points in pixels, (N, K, 2).
-
-        Returns:
-            np.ndarray: Distances in units of ``norm_item``, (N, K).
+    def arrays(self, results: List[dict]) -> Tuple[np.ndarray, ...]:
+        """Predictions and labels, (N, K, 2), which of these there are,
+        (N, K), and what distances are divided by, (N, 1), NaN for none.
         """
-        key = f'{self.norm_item[0]}_size'
-        size = np.concatenate([result[key] for result in results])
-        size = np.where(size > 0, size, np.nan).astype(float)[:, :1]
-        return np.linalg.norm(pred - gt, axis=-1) / size
+        keys = 'pred_coords', 'gt_coords', 'mask', f'{self.norm_item[0]}_size'
+        *arrays, size = (
+            np.concatenate([result[key] for result in results]) for key in keys
+        )
+        return (*arrays, np.where(size > 0, size, np.nan)[:, :1])
+
+
+def _distances(x: np.ndarray, y: np.ndarray, size: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(x - y, axis=-1) / size
 
 
 @METRICS.register_module()
@@ -99,55 +61,32 @@ class KeypointErrors(_KeypointMetric):
         norm_item (str): What distances are divided by: 'bbox', the longer
             side of the person's box, or 'head', the head size that
             ``MpiiDataset`` gives. Defaults to 'bbox'.
-        collect_device (str): See :class:`mmengine.evaluator.BaseMetric`.
-            Defaults to 'cpu'.
-        prefix (str, optional): Prefix of the metrics' names. ``None`` takes
-            'error'. Defaults to ``None``.
+        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
         ValueError: If ``norm_item`` is something else, or while evaluating if
-            there are no labels or no such size.
+            there are no labels.
     """
 
     default_prefix = 'error'
 
     def of(self, sample: dict) -> np.ndarray:
-        """Errors of one person.
-
-        Args:
-            sample (dict): Predictions and labels.
-
-        Returns:
-            np.ndarray: Shape (K,), NaN for keypoints without label.
-        """
+        """Errors of one person, (K,), NaN for keypoints without label."""
         self.process([], [sample])
         return self._errors([self.results.pop()])[0]
 
     def _errors(self, results: List[dict]) -> np.ndarray:
-        pred, gt, mask = (
-            np.concatenate([result[key] for result in results])
-            for key in ('pred_coords', 'gt_coords', 'mask')
-        )
-        errors = self.distances(results, pred, gt)
-        return np.where(mask, errors, np.nan)
+        pred, gt, mask, size = self.arrays(results)
+        return np.where(mask, _distances(pred, gt, size), np.nan)
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
-        """Average over people.
-
-        Args:
-            results (list[dict]): What ``PCKAccuracy`` collects.
-
-        Returns:
-            dict[str, float]: 'mean' and 'median' over all keypoints, and for
-            each keypoint, by its name in the data set, '... mean' and
-            '... median', NaN if it has no label.
+        """'mean' and 'median' over all keypoints and '... mean' and '...
+        median' of each, by its name in the data set, NaN if it has no label.
         """
         errors = self._errors(results)
         names = self.dataset_meta['keypoint_id2name']
         columns = {'': errors.ravel()}
-        columns.update(
-            (f'{names[k]} ', column) for k, column in enumerate(errors.T)
-        )
+        columns.update((f'{names[k]} ', x) for k, x in enumerate(errors.T))
         table = {}
         for name, column in columns.items():
             column = column[~np.isnan(column)]
@@ -161,11 +100,10 @@ class KeypointErrors(_KeypointMetric):
 class SideSwaps(_KeypointMetric):
     """Left and right keypoints that are found on the other side, in percent.
 
-    'swapped' is the share of keypoints, of those that have a counterpart on
-    the other side of the body, whose prediction is within ``max_distance`` of
-    the counterpart's label and nearer to it than to its own; 'exchanged' is
-    the share of pairs of which both are. A prediction that is near to neither
-    is a miss, not a swap. Only pairs count of which both are labelled and
+    'swapped' is the share of keypoints whose prediction is within
+    ``max_distance`` of their counterpart's label on the other side of the
+    body, and nearer to it than to their own; 'exchanged' is the share of
+    pairs of which both are. Only pairs count of which both are labelled and
     more than ``min_distance`` apart; without any the shares are NaN. The
     pairs are the data set's, those that a flip exchanges.
 
@@ -178,17 +116,9 @@ class SideSwaps(_KeypointMetric):
             ``norm_item``. Defaults to 0.1.
         max_distance (float): Of a prediction to the counterpart's label, in
             units of ``norm_item``. Defaults to 0.1.
-        norm_item (str): What distances are divided by: 'bbox', the longer
-            side of the person's box, or 'head', the head size that
-            ``MpiiDataset`` gives. Defaults to 'bbox'.
-        collect_device (str): See :class:`mmengine.evaluator.BaseMetric`.
-            Defaults to 'cpu'.
-        prefix (str, optional): Prefix of the metrics' names. ``None`` takes
-            'side_swaps'. Defaults to ``None``.
-
-    Raises:
-        ValueError: If a distance is negative or ``norm_item`` something
-            else, or while evaluating if there are no labels or no such size.
+        norm_item (str): 'bbox' or 'head', see :class:`KeypointErrors`.
+            Defaults to 'bbox'.
+        **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
     """
 
     default_prefix = 'side_swaps'
@@ -198,39 +128,28 @@ class SideSwaps(_KeypointMetric):
         min_distance: float = 0.1,
         max_distance: float = 0.1,
         norm_item: str = 'bbox',
-        collect_device: str = 'cpu',
-        prefix: Optional[str] = None,
+        **kwargs,
     ) -> None:
-        super().__init__(norm_item, collect_device, prefix)
+        super().__init__(norm_item, **kwargs)
+        if not (min_distance >= 0 and max_distance >= 0):
+            raise ValueError(
+                'The distances must not be negative, got '
+                f'{min_distance} and {max_distance}.'
+            )
         self.min_distance = min_distance
         self.max_distance = max_distance
-        for name in ('min_distance', 'max_distance'):
-            if not getattr(self, name) >= 0:
-                raise ValueError(
-                    f'{name} must not be negative, got {getattr(self, name)}.'
-                )
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
-        """Count.
-
-        Args:
-            results (list[dict]): What ``PCKAccuracy`` collects.
-
-        Returns:
-            dict[str, float]: 'swapped' and 'exchanged', in percent.
-        """
-        pred, gt, mask = (
-            np.concatenate([result[key] for result in results])
-            for key in ('pred_coords', 'gt_coords', 'mask')
-        )
+        """'swapped' and 'exchanged', in percent."""
+        pred, gt, mask, size = self.arrays(results)
         flipped = np.asarray(self.dataset_meta['flip_indices'])
         other = gt[:, flipped]
         # A keypoint in the middle is its own counterpart, at a distance of 0.
-        counted = self.distances(results, gt, other) > self.min_distance
+        counted = _distances(gt, other, size) > self.min_distance
         counted &= mask & mask[:, flipped]
-        to_other = self.distances(results, pred, other)
+        to_other = _distances(pred, other, size)
         swapped = counted & (to_other <= self.max_distance)
-        swapped &= to_other < self.distances(results, pred, gt)
+        swapped &= to_other < _distances(pred, gt, size)
         exchanged = swapped & swapped[:, flipped]
         return dict(
             swapped=_percent(swapped.sum(), counted.sum()),
@@ -242,24 +161,20 @@ class SideSwaps(_KeypointMetric):
 class DoubleCounting(HeatmapMetric):
     """Maps with several peaks, and which peak wins, in percent.
 
-    A peak is a pixel that no pixel within ``radius`` exceeds and that has at
-    least ``threshold`` of the largest value of its map, if that is positive;
-    of equal pixels within ``radius`` of each other one counts. Distances are
-    the larger of those in x and y, in pixels of the map. The right peak is
-    one within ``radius`` of the target's; the highest peak wins, since it is
-    what is decoded.
+    A peak is a pixel that no pixel within ``radius`` exceeds, by the larger
+    distance in x and y, and that has at least ``threshold`` of the largest
+    value of its map, if that is positive; of equal neighbours one counts. The
+    right peak is one within ``radius`` of the target's; the highest peak
+    wins, since it is what is decoded.
 
     'several peaks' is the share of maps with more than one, of those of
     labelled keypoints. Of these maps, 'right peak wins' is the share where
-    the highest is the right one, which Anchor Loss: Modulating Loss Scale
-    based on Prediction Difficulty plots under "double counting", and 'right
-    peak there' that with the right one among the peaks: where it is there and
-    does not win, another keypoint's or person's does. Without such maps both
-    are NaN.
+    the highest is the right one, which the paper of Anchor Loss plots under
+    "double counting", and 'right peak there' that with the right one among
+    the peaks. Without such maps both are NaN.
 
     Args:
-        codec (dict, optional): See :class:`HeatmapMetric`. Defaults to
-            ``None``.
+        codec (dict, optional): See :class:`HeatmapMetric`.
         threshold (float): Part of a map's largest value that a peak has at
             least. Defaults to 0.5.
         radius (int, optional): Smallest distance of two peaks less 1, in
@@ -267,10 +182,6 @@ class DoubleCounting(HeatmapMetric):
             three times its sigma, rounded up, or half the kernel of
             ``MegviiHeatmap``. Defaults to ``None``.
         **kwargs: See :class:`HeatmapMetric`.
-
-    Raises:
-        ValueError: If ``threshold`` does not lie in (0, 1], ``radius`` is not
-            positive, or is ``None`` without a codec of Gaussians.
     """
 
     default_prefix = 'double_counting'
@@ -306,39 +217,26 @@ class DoubleCounting(HeatmapMetric):
         self.radius = radius
 
     def measure(self, sample: dict, maps: Maps) -> np.ndarray:
+        """Numbers of maps, of those with several peaks, and of these where the
+        right peak wins and where it is there.
+        """
         labelled = maps.weights[0] > 0
         if not labelled.any():
             return np.zeros(4)
-        output = maps.output[0, labelled].double()
-        if output.isnan().any():
+        output, target = (x[0, labelled].double().numpy() for x in maps[:2])
+        if np.isnan(output).any():
             return np.full(4, math.nan)
-        place = maps.target[0, labelled].flatten(1).argmax(dim=1)
-        right = torch.zeros_like(output).flatten(1)
-        right.scatter_(1, place[:, None], 1)
-        right = self._largest_near(right.view_as(output)) > 0
-
         peaks = self._peaks(output)
-        highest = output.flatten(1).argmax(dim=1, keepdim=True)
-        several = peaks.flatten(1).sum(dim=1) > 1
-        wins = right.flatten(1).gather(1, highest)[:, 0]
-        there = (peaks & right).flatten(1).any(dim=1)
+        several = peaks.sum(axis=(1, 2)) > 1
+        right = self._largest_near(_highest(target))
+        wins = (right & _highest(output)).any(axis=(1, 2))
+        there = (right & peaks).any(axis=(1, 2))
         return np.array(
-            [len(output)]
-            + [(x & several).sum().item() for x in (several, wins, there)]
+            [len(output)] + [(x & several).sum() for x in (True, wins, there)]
         )
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
-        """Add up and divide.
-
-        Args:
-            results (list[np.ndarray]): Of each person, the numbers of maps,
-                of those with several peaks, and of those of the latter where
-                the right peak wins and where it is there.
-
-        Returns:
-            dict[str, float]: 'several peaks', 'right peak wins' and 'right
-            peak there', in percent.
-        """
+        """'several peaks', 'right peak wins' and 'right peak there'."""
         maps, several, wins, there = np.sum(results, axis=0).tolist()
         return {
             'several peaks': _percent(several, maps),
@@ -346,18 +244,23 @@ class DoubleCounting(HeatmapMetric):
             'right peak there': _percent(there, several),
         }
 
-    def _peaks(self, maps: Tensor) -> Tensor:
+    def _peaks(self, maps: np.ndarray) -> np.ndarray:
         """Where the peaks are, (N, H, W) to (N, H, W) of truth values."""
-        largest = maps.amax(dim=(1, 2), keepdim=True)
+        largest = maps.max(axis=(1, 2), keepdims=True)
         peaks = maps == self._largest_near(maps)
         peaks &= (maps >= self.threshold * largest) & (largest > 0)
         # Of equal neighbours, only the first keeps its rank.
-        height, width = maps.shape[1:]
-        rank = torch.arange(height * width, 0, -1, dtype=maps.dtype)
-        rank = rank.view(1, height, width) * peaks
+        rank = np.arange(maps[0].size, 0, -1).reshape(maps[0].shape) * peaks
         return peaks & (rank == self._largest_near(rank))
 
-    def _largest_near(self, maps: Tensor) -> Tensor:
-        size, pad = 2 * self.radius + 1, self.radius
-        rows = F.max_pool2d(maps[:, None], (1, size), 1, (0, pad))
-        return F.max_pool2d(rows, (size, 1), 1, (pad, 0))[:, 0]
+    def _largest_near(self, maps: np.ndarray) -> np.ndarray:
+        size = 2 * self.radius + 1
+        return maximum_filter(maps, (1, size, size), mode='nearest')
+
+
+def _highest(maps: np.ndarray) -> np.ndarray:
+    """Where the highest pixel of each map is, the first if there are some."""
+    flat = maps.reshape(len(maps), -1)
+    highest = np.zeros_like(flat, dtype=bool)
+    np.put_along_axis(highest, flat.argmax(1)[:, None], True, axis=1)
+    return highest.reshape(maps.shape)

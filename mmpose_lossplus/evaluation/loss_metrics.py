@@ -13,15 +13,7 @@ from .keypoint_metrics import KeypointErrors
 
 
 class _LossMetric(HeatmapMetric):
-    """A metric of MSE, whatever the training loss, and of that one.
-
-    Args:
-        codec (dict, optional): See :class:`HeatmapMetric`. Defaults to
-            ``None``.
-        loss (dict, optional): Config of a second loss, such as the model's.
-            Defaults to ``None``.
-        **kwargs: See :class:`HeatmapMetric`.
-    """
+    """A metric of MSE, whatever the training loss, and of ``loss``."""
 
     def __init__(
         self,
@@ -60,40 +52,23 @@ class HeatmapValidationLoss(_LossMetric):
     """Loss on the data that one validates on.
 
     'MSE' is always that of MMPose's ``KeypointMSELoss(use_target_weight=
-    True)``, so that trainings with different losses can be compared; with a
+    True)``, so that trainings with different losses can be compared, as
+    sleap-nn does it, https://github.com/talmolab/sleap-nn/pull/733; with a
     ``SigmoidConv2d`` it compares probabilities. 'objective' is that of
-    ``loss``.
+    ``loss``. Wanted in https://github.com/open-mmlab/mmpose/issues/2607.
 
-    Each is the mean over people of the loss of a batch of one, in float64.
-    For a loss that is a mean over pixels, as all of this package's, that is
-    exactly the loss of the whole data set as one batch. It is the training's
-    own on the same pictures for a model of one stage with ``flip_test=False``
-    (see :class:`HeatmapMetric` for the maps, and :func:`to_logits` for losses
-    that take logits); the mean with a mirror image usually has a smaller one.
-
-    Wanted in https://github.com/open-mmlab/mmpose/issues/2607. That MSE is
-    reported whatever the training loss is the way of sleap-nn,
-    https://github.com/talmolab/sleap-nn/pull/733.
+    Each is the mean over people of the loss of a batch of one, in float64:
+    for a loss that is a mean over pixels, that of the whole data set as one
+    batch. It is the training's own on the same pictures for a model of one
+    stage with ``flip_test=False`` (see :class:`HeatmapMetric`, and
+    :func:`to_logits` for losses that take logits).
 
     Args:
-        codec (dict, optional): See :class:`HeatmapMetric`. Defaults to
-            ``None``.
+        codec (dict, optional): See :class:`HeatmapMetric`.
         loss (dict, optional): Config of the loss to report as 'objective',
             such as the model's; parameters that ``LossScheduleHook`` changes
             are not followed. ``None`` for none. Defaults to ``None``.
         **kwargs: See :class:`HeatmapMetric`.
-
-    Examples:
-        >>> model = dict(test_cfg=dict(output_heatmaps=True))
-        >>> codec = _base_.codec  # in a config that inherits it
-        >>> val_evaluator = [
-        ...     dict(type='CocoMetric', ann_file=ann_file),
-        ...     dict(
-        ...         type='HeatmapValidationLoss',
-        ...         codec=codec,
-        ...         loss=dict(type='AsymmetricMSELoss'),
-        ...     ),
-        ... ]
     """
 
     default_prefix = 'heatmap'
@@ -105,15 +80,7 @@ class HeatmapValidationLoss(_LossMetric):
         }
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
-        """Average over people.
-
-        Args:
-            results (list[dict]): Losses of each person.
-
-        Returns:
-            dict[str, float]: 'MSE' and, if there is one, 'objective', in
-            units of the loss.
-        """
+        """'MSE' and, if there is one, 'objective': means over people."""
         return {
             name: float(np.mean([result[name] for result in results]))
             for name in self.losses
@@ -130,29 +97,21 @@ class LossConsistency(_LossMetric):
     eight maps of one MSE give two different peaks. With 1 the loss ranks the
     predictions as their errors do, with 0 it says nothing about them.
 
-    'MSE' and 'objective' are Spearman's correlation over people, the error
-    being the mean over a person's keypoints; 'MSE by map' and 'objective by
-    map' are over all keypoints of all people, each with the loss of its own
-    map, and nearer to the paper's point. 'objective at equal MSE' is its
-    heart: Spearman's partial correlation of objective and error over
-    keypoints, given MSE, which is what the loss knows of the error that MSE
-    does not. Equal values share their mean rank; if all are equal, or the
-    objective ranks all maps as MSE does, the correlation is NaN. Errors are
-    distances between label and decoded prediction, divided as for PCK (see
-    :class:`KeypointErrors`).
+    'MSE' and 'objective' are Spearman's correlation over people, of the means
+    over their keypoints that have a weight in training; 'MSE by map' and
+    'objective by map' are over all keypoints of all people. 'objective at
+    equal MSE' is the partial correlation of objective and error over
+    keypoints, given MSE: what the loss knows of the error that MSE does not.
+    If all values are equal, or the objective ranks all maps as MSE does, the
+    correlation is NaN. Errors are those of :class:`KeypointErrors`.
 
-    Only keypoints that have a weight in training count. A person's loss is
-    the mean over the maps of these, or it would rank people by how many
-    keypoints of theirs are labelled. A loss that chooses among the keypoints
-    (with a ``topk``, as ``KeypointOHKMMSELoss``) has none of a single map, so
-    that there is only 'objective'; a person's is the mean of the ``topk``
-    hardest, or of all if fewer are labelled.
+    A loss that chooses among the keypoints (with a ``topk``, as
+    ``KeypointOHKMMSELoss``) has none of a single map, so that there is only
+    'objective'; a person's is the mean of the ``topk`` hardest.
 
     Args:
-        codec (dict, optional): See :class:`HeatmapMetric`. Defaults to
-            ``None``.
-        loss (dict, optional): Config of a loss to look at besides MSE, such
-            as the model's. Defaults to ``None``.
+        codec (dict, optional): See :class:`HeatmapMetric`.
+        loss (dict, optional): Config of a loss besides MSE, as the model's.
         norm_item (str): 'bbox' or 'head', see :class:`KeypointErrors`.
             Defaults to 'bbox'.
         **kwargs: See :class:`HeatmapMetric`.
@@ -176,20 +135,19 @@ class LossConsistency(_LossMetric):
         result = dict(errors=errors[counted])
         if not counted.any():
             return result
-        by_map = {name: [] for name in self.losses}
+        by_map = {f'{name} by map': [] for name in self.losses}
         for k in np.flatnonzero(counted):
             one = Maps(*(x[:, k : k + 1] for x in maps))
             for name, loss, output in self.inputs(one):
                 if not hasattr(loss, 'topk'):
                     value = loss(output, one.target, one.weights).item()
-                    by_map[name].append(value)
+                    by_map[f'{name} by map'].append(value)
         for name, loss in self.losses.items():
             if hasattr(loss, 'topk'):
                 result[name] = self._hardest(loss, maps, counted)
             else:
-                result[name] = np.mean(by_map[name])
-                result[f'{name} by map'] = by_map[name]
-        return result
+                result[name] = np.mean(by_map[f'{name} by map'])
+        return {**result, **by_map}
 
     def _hardest(
         self, loss: nn.Module, maps: Maps, counted: np.ndarray
@@ -202,36 +160,29 @@ class LossConsistency(_LossMetric):
         return mean * loss.topk / min(loss.topk, counted.sum())
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
-        """Correlate.
-
-        Args:
-            results (list[dict]): Errors and losses of each person.
-
-        Returns:
-            dict[str, float]: 'MSE', 'MSE by map' and, if there is a loss,
-            'objective', 'objective by map' and 'objective at equal MSE'.
-        """
+        """Correlations by name, see the class."""
         results = [result for result in results if result['errors'].size]
         means = [result['errors'].mean() for result in results]
-        errors = [error for result in results for error in result['errors']]
-        table, by_map = {}, {}
+        errors, by_map = (
+            np.concatenate([[], *(result[key] for result in results)])
+            for key in ('errors', 'MSE by map')
+        )
+        table = {}
         for name, loss in self.losses.items():
             table[name] = _spearman(means, [r[name] for r in results])
-            if not hasattr(loss, 'topk'):
-                by_map[name] = [
-                    x for r in results for x in r[f'{name} by map']
-                ]
-                table[f'{name} by map'] = _spearman(errors, by_map[name])
-        if 'objective' in by_map:
-            table['objective at equal MSE'] = _partial(
-                table['objective by map'],
-                table['MSE by map'],
-                _spearman(by_map['objective'], by_map['MSE']),
-            )
+            if hasattr(loss, 'topk'):
+                continue
+            key = f'{name} by map'
+            own = np.concatenate([[], *(result[key] for result in results)])
+            table[key] = _spearman(errors, own)
+            if name == 'objective':
+                table['objective at equal MSE'] = _partial(
+                    table[key], table['MSE by map'], _spearman(own, by_map)
+                )
         return table
 
 
-def _spearman(x: list, y: list) -> float:
+def _spearman(x: Any, y: Any) -> float:
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
     return float(spearmanr(x, y)[0])
@@ -251,31 +202,22 @@ class LossShare(_LossMetric):
     """Shares of the loss on foreground and background, in percent.
 
     The background has most of the pixels. Lest it have too much of the loss,
-    the foreground is weighted up by Design of focused mean square loss
-    function in convolutional neural networks and by Lightweight Human Pose
-    Estimation Using Heatmap-Weighting Loss; whether it has can be seen here.
+    the papers of FMSE and of heatmap weighting weight the foreground up;
+    whether it has can be seen here.
 
     Foreground is where the target exceeds ``threshold`` times the largest
     value of its map. For MSE and 'objective' there are 'foreground',
     'background' and 'ratio', foreground to background; 'pixels foreground' is
-    the share of the pixels. Losses and pixels are added up over all people;
-    unlabelled keypoints have neither. A loss of the BCE type has at least the
-    entropy of the target, nearly all of it foreground. The shares are NaN for
-    losses that take no ``mask``, which are no sum over pixels
-    (``KeypointOHKMMSELoss``) or do not say what a pixel adds
-    (``AdaptiveWingLoss``).
+    the share of the pixels. All are added up over all labelled keypoints. A
+    loss of the BCE type has at least the entropy of the target, nearly all of
+    it foreground. For losses that take no ``mask`` the shares are NaN.
 
     Args:
-        codec (dict, optional): See :class:`HeatmapMetric`. Defaults to
-            ``None``.
-        loss (dict, optional): Config of a loss to look at besides MSE, such
-            as the model's. Defaults to ``None``.
+        codec (dict, optional): See :class:`HeatmapMetric`.
+        loss (dict, optional): Config of a loss besides MSE, as the model's.
         threshold (float): Part of a target's largest value. The default is
             reached by a Gaussian at three sigmas. Defaults to 0.01.
         **kwargs: See :class:`HeatmapMetric`.
-
-    Raises:
-        ValueError: If ``threshold`` does not lie in [0, 1).
     """
 
     default_prefix = 'share'
@@ -315,17 +257,7 @@ class LossShare(_LossMetric):
         return result
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
-        """Add up and divide.
-
-        Args:
-            results (list[dict]): Of each person and loss, the loss on
-                foreground and background.
-
-        Returns:
-            dict[str, float]: '... foreground', '... background', both in
-            percent, and '... ratio' of 'MSE' and, if there is a loss,
-            'objective', and 'pixels foreground' in percent.
-        """
+        """'... foreground', '... background' and '... ratio' by name."""
         table = {}
         for name in (*self.losses, 'pixels'):
             foreground, background = torch.tensor(

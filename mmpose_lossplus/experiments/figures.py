@@ -5,6 +5,7 @@ import matplotlib
 matplotlib.use('Agg')  # no window: figures go to files
 import matplotlib.pyplot as plt  # noqa: E402
 
+# Okabe and Ito's colours, which colour-blind people can tell apart.
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
     *('#000000', '#E69F00', '#56B4E9', '#009E73'),
     *('#0072B2', '#D55E00', '#CC79A7'),
@@ -12,7 +13,10 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
 
 STYLE = {
     'axes.grid': True,
-    'axes.prop_cycle': plt.cycler(color=[BLUE, ORANGE, GREEN, VERMILION]),
+    # C0, C1 and so on.
+    'axes.prop_cycle': plt.cycler(
+        color=[BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE]
+    ),
     'axes.spines.right': False,
     'axes.spines.top': False,
     'axes.titlesize': 10,

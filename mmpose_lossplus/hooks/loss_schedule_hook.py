@@ -1,11 +1,8 @@
 import inspect
 from bisect import bisect_right
-from math import isfinite
-from numbers import Real
 from typing import Any, Dict, List, Sequence, Set, Tuple
 
 import numpy as np
-import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
@@ -13,19 +10,15 @@ from mmpose.registry import HOOKS
 from torch import nn
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
 def _check_pairs(name: str, pairs: Sequence[Tuple[int, float]]) -> None:
-    """Raise a ``ValueError`` of one sentence for a parameter's schedule."""
+    """Raise a ``ValueError`` if a schedule is none."""
     try:
         begins, values = zip(*pairs)
         fits = (
-            all(isinstance(begin, int) for begin in begins)
-            and begins[0] == 0
-            and all(a < b for a, b in zip(begins, begins[1:]))
-            and all(_is_number(value) and isfinite(value) for value in values)
+            begins[0] == 0
+            and all(isinstance(begin, int) for begin in begins)
+            and list(begins) == sorted(set(begins))
+            and np.isfinite(values).all()
         )
     except (TypeError, ValueError):
         fits = False
@@ -40,10 +33,9 @@ def _arguments(cls: type) -> Set[str]:
     """Names of a class's arguments; ``**kwargs`` are those of its base."""
     names = set()
     for base in cls.__mro__:
-        parameters = inspect.signature(base.__init__).parameters.values()
-        kinds = {parameter.kind for parameter in parameters}
-        names.update(parameter.name for parameter in parameters)
-        if inspect.Parameter.VAR_KEYWORD not in kinds:
+        parameters = inspect.signature(base.__init__).parameters
+        names.update(parameters)
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
             break
     return names
 
@@ -79,32 +71,15 @@ class LossScheduleHook(Hook):
             'head.loss_module.0' is the first. Defaults to 'head.loss_module'.
 
     Raises:
-        ValueError: If the schedule is not of this form. Before the training
-            begins: if the model has no such loss, if no loss there has such
-            a parameter, if the loss refuses a value, or if the training
-            counts no epochs and ``by_epoch`` is ``True``.
+        ValueError: If the schedule is not of this form, or before the
+            training begins if it does not fit the loss or the loop.
 
     Examples:
         Anchor Loss after five epochs of binary cross entropy, as its paper
         does for classification; that it did so for poses is not said.
 
-        >>> custom_hooks = [
-        ...     dict(
-        ...         type='LossScheduleHook',
-        ...         schedule=dict(gamma=[(0, 0.0), (5, 2.0)]),
-        ...     )
-        ... ]
-
-        The same, with a gamma that grows in each of 1000 iterations:
-
-        >>> custom_hooks = [
-        ...     dict(
-        ...         type='LossScheduleHook',
-        ...         schedule=dict(gamma=[(0, 0.0), (1000, 2.0)]),
-        ...         by_epoch=False,
-        ...         linear=True,
-        ...     )
-        ... ]
+        >>> schedule = dict(gamma=[(0, 0.0), (5, 2.0)])
+        >>> custom_hooks = [dict(type='LossScheduleHook', schedule=schedule)]
     """
 
     def __init__(
@@ -140,36 +115,37 @@ class LossScheduleHook(Hook):
                 'LossScheduleHook has by_epoch=True, but the training counts '
                 'iterations: set by_epoch=False.'
             )
-        self._targets = {
-            name: self._losses_with(name, runner) for name in self.schedule
+        model = runner.model
+        if is_model_wrapper(model):
+            model = model.module
+        self._losses = {
+            name: self._losses_with(name, model) for name in self.schedule
         }
-        if hasattr(torch, 'compile'):
-            from torch import _dynamo
-
-            # Its older versions take numbers of a module for constants.
-            _dynamo.config.guard_nn_modules = True
         # Between the beginnings all parameters are as at the last of them,
         # or on a line to the next.
-        for now in sorted(
-            {begin for pairs in self.schedule.values() for begin, _ in pairs}
-        ):
+        for now in sorted({t for x in self.schedule.values() for t, _ in x}):
             self._check_values(now)
+        if runner.cfg.get('compile') not in (None, False) or any(
+            hasattr(module, '_orig_mod') for module in model.modules()
+        ):
+            from torch import _dynamo
+
+            # Without this, torch < 2.4 takes numbers of a module for
+            # constants.
+            _dynamo.config.guard_nn_modules = True
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
         """Set and log the values."""
         now = runner.epoch if self.by_epoch else runner.iter
-        for name, losses in self._targets.items():
+        for name, losses in self._losses.items():
             value = self.value(name, now)
             for loss in losses:
                 setattr(loss, name, value)
             runner.message_hub.update_scalar(f'train/{name}', value)
 
-    def _losses_with(self, name: str, runner: Runner) -> List[nn.Module]:
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
+    def _losses_with(self, name: str, model: nn.Module) -> List[nn.Module]:
         root = dict(model.named_modules()).get(self.loss)
         if root is None:
             raise ValueError(
@@ -179,7 +155,8 @@ class LossScheduleHook(Hook):
         found = [
             module
             for module in root.modules()
-            if _is_number(getattr(module, name, None))
+            # No flag, which is a number for Python.
+            if type(getattr(module, name, None)) in (int, float)
             and name in _arguments(type(module))
         ]
         if not found:
@@ -191,14 +168,13 @@ class LossScheduleHook(Hook):
 
     def _check_values(self, now: int) -> None:
         """Let the losses' own constructors judge the values."""
-        losses = {loss for found in self._targets.values() for loss in found}
-        for loss in losses:
+        for loss in {x for found in self._losses.values() for x in found}:
             arguments = {
                 name: getattr(loss, name)
                 for name in _arguments(type(loss))
                 if hasattr(loss, name)
             }
-            for name, found in self._targets.items():
+            for name, found in self._losses.items():
                 if loss in found:
                     arguments[name] = self.value(name, now)
             try:

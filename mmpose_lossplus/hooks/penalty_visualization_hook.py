@@ -1,6 +1,6 @@
 from typing import Any, Optional, Sequence, Union
 
-from mmengine.dist import is_main_process
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -8,10 +8,11 @@ from mmpose.registry import HOOKS
 from torch import nn
 
 from ..visualization import (
+    check_pixel_loss,
     draw_penalties,
     find_keypoints,
+    head_loss,
     penalty_rows,
-    pixel_loss,
 )
 
 
@@ -19,17 +20,14 @@ from ..visualization import (
 class PenaltyVisualizationHook(Hook):
     """Show what the loss charges, while a model is trained.
 
-    Every ``interval`` iterations the first samples of the batch are drawn:
-    picture, target, prediction, loss of each pixel, its factor over squared
-    error or binary cross entropy, and its gradient, see
-    :func:`mmpose_lossplus.visualization.penalty_rows`. The grid goes to all
-    backends of the visualizer under the name 'penalty', with the iteration
-    (of ``LocalVisBackend`` into ``vis_data/vis_image``).
+    Every ``interval`` iterations the first samples of the batch are drawn,
+    see :func:`mmpose_lossplus.visualization.penalty_rows`. The grid goes to
+    all backends of the visualizer under the name 'penalty', with the
+    iteration (of ``LocalVisBackend`` into ``vis_data/vis_image``).
 
     The training is not changed: the model, after its step, predicts these
     samples once more as in evaluation, without gradients, and is left as it
-    was, with its random numbers. Only the main process does that, and other
-    iterations cost nothing.
+    was, with its random numbers. Only the main process does that.
 
     Args:
         interval (int): Iterations from one grid to the next. Defaults to
@@ -42,24 +40,9 @@ class PenaltyVisualizationHook(Hook):
 
     Raises:
         ValueError: If ``interval`` or ``num_samples`` is not positive. Before
-            the training begins: if the data set has no such keypoint, or the
-            model no loss that tells the loss of each pixel. At the first
-            grid, as only a batch tells: if there is not one target heatmap
-            per keypoint.
-
-    Examples:
-        >>> custom_hooks = [
-        ...     dict(
-        ...         type='PenaltyVisualizationHook',
-        ...         interval=500,
-        ...         keypoints=['left_wrist', 'right_wrist'],
-        ...     )
-        ... ]
-        >>> vis_backends = [
-        ...     dict(type='LocalVisBackend'),
-        ...     dict(type='TensorboardVisBackend'),
-        ... ]
-        >>> visualizer = dict(vis_backends=vis_backends)
+            the training, if there is no such keypoint or the loss does not
+            tell that of a pixel. At the first grid, if there is not one
+            target heatmap per keypoint.
     """
 
     def __init__(
@@ -68,10 +51,8 @@ class PenaltyVisualizationHook(Hook):
         num_samples: int = 4,
         keypoints: Optional[Sequence[Union[int, str]]] = None,
     ) -> None:
-        for name, value in (
-            ('interval', interval),
-            ('num_samples', num_samples),
-        ):
+        numbers = dict(interval=interval, num_samples=num_samples)
+        for name, value in numbers.items():
             if not isinstance(value, int) or value < 1:
                 raise ValueError(
                     f'{name} must be a positive integer, got {value!r}.'
@@ -82,14 +63,13 @@ class PenaltyVisualizationHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check the loss and look the keypoints up."""
-        pixel_loss(_unwrapped(runner))
+        check_pixel_loss(head_loss(_unwrapped(runner)))
         metainfo = runner.train_dataloader.dataset.metainfo
-        names = metainfo.get('keypoint_id2name', {})
+        self._numbers = find_keypoints(metainfo, self.keypoints or [])
+        names = metainfo['keypoint_id2name']
         self._names = [names[i] for i in sorted(names)]
-        self._numbers = None
-        if self.keypoints is not None:
-            self._numbers = find_keypoints(metainfo, self.keypoints)
 
+    @master_only
     def after_train_iter(
         self,
         runner: Runner,
@@ -99,8 +79,6 @@ class PenaltyVisualizationHook(Hook):
     ) -> None:
         """Draw a grid if it is time."""
         if not self.every_n_train_iters(runner, self.interval):
-            return
-        if not is_main_process():
             return
         first = {key: x[: self.num_samples] for key, x in data_batch.items()}
         rows = penalty_rows(

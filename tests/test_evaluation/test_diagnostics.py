@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.runner import LogProcessor, Runner
+from mmpose.datasets.transforms import TopdownAffine
 from mmpose.registry import METRICS
 
 from mmpose_lossplus.evaluation import (
@@ -123,18 +124,6 @@ def test_in_a_training(loss, coco_data, tmp_path):
         )
 
 
-def test_codec_and_loss_of_the_config():
-    for loss, expected in [
-        ('', 'KeypointMSELoss'),
-        ('anchor-', 'AnchorLoss'),
-    ]:
-        cfg = Config.fromfile(str(ROOT / DEMO.format(loss)))
-        first, *_, last = diagnostic_metrics(cfg, norm_item='head')
-        assert first['loss']['type'] == expected
-        assert first['codec'] == cfg.model.head.decoder
-        assert last['norm_item'] == 'head'
-
-
 @pytest.mark.slow
 def test_every_config():
     assert CONFIGS
@@ -145,30 +134,34 @@ def test_every_config():
 
 
 @pytest.mark.parametrize('udp', [True, False, None])
-def test_udp_of_the_config(udp):
-    cfg = Config.fromfile(str(ROOT / DEMO.format('')))
+@pytest.mark.parametrize('kind', ['TopdownAffine', TopdownAffine])
+def test_codec_loss_and_udp_of_the_config(udp, kind):
+    cfg = Config.fromfile(str(ROOT / DEMO.format('anchor-')))
+    step = cfg.val_dataloader.dataset.pipeline[2]
+    step['type'] = kind
     if udp is not None:
-        cfg.val_dataloader.dataset.pipeline[2].use_udp = udp
-    for metric in diagnostic_metrics(cfg)[:4]:
-        assert metric['use_udp'] is bool(udp)
+        step.use_udp = udp
+    first, *_, last = metrics = diagnostic_metrics(cfg, norm_item='head')
+    assert first['loss']['type'] == 'AnchorLoss'
+    assert first['codec'] == cfg.model.head.decoder
+    assert last['norm_item'] == 'head'
+    assert [metric['use_udp'] for metric in metrics[:4]] == [bool(udp)] * 4
 
 
 def test_last_of_several_stages():
     """MMPose's CPM head may have a loss for each stage."""
     loss = [dict(type='KeypointMSELoss', loss_weight=i) for i in range(3)]
     head = dict(type='CPMHead', loss=loss, decoder=dict(type='MSRAHeatmap'))
-    cfg = Config(dict(model=dict(type='TopdownPoseEstimator', head=head)))
-    assert diagnostic_metrics(cfg)[0]['loss'] == loss[-1]
-    tta = Config(dict(model=dict(type='MultiScaleTTA', module=cfg.model)))
-    assert diagnostic_metrics(tta)[0]['loss'] == loss[-1]
+    plain = dict(type='TopdownPoseEstimator', head=head)
+    for model in (plain, dict(type='MultiScaleTTA', module=plain)):
+        cfg = Config(dict(model=model))
+        assert diagnostic_metrics(cfg)[0]['loss'] == loss[-1]
 
 
-def test_bad_config():
-    cfg = Config(dict(model=dict(type='RTMDet', head=dict(type='A'))))
-    with pytest.raises(ValueError, match='got a RTMDet with the head A.'):
-        diagnostic_metrics(cfg)
-    with pytest.raises(ValueError, match='with the head None.'):
-        diagnostic_metrics(Config(dict(model=dict(type='RTMDet'))))
+@pytest.mark.parametrize('model', [dict(head=dict(type='A')), {}])
+def test_bad_config(model):
+    with pytest.raises(ValueError, match='RTMDet'):
+        diagnostic_metrics(Config(dict(model=dict(model, type='RTMDet'))))
 
 
 def people(n):

@@ -53,7 +53,7 @@ def test_table(files, run, tmp_path, capsys):
     out = tmp_path / 'numbers.json'
     run(*files, '--out', out)
     printed = capsys.readouterr().out
-    numbers = json.loads(out.read_text())
+    numbers = json.loads(out.read_text('utf-8'))
     metrics = diagnostic_metrics(Config.fromfile(files[1]))
     assert len(metrics) == len({name.split('/')[0] for name in numbers})
     for name, value in numbers.items():
@@ -77,7 +77,7 @@ def test_several_losses(files, run, tmp_path):
     ).items():
         out = tmp_path / f'{name}.json'
         run(*files, '--out', out, *args)
-        numbers[name] = json.loads(out.read_text())
+        numbers[name] = json.loads(out.read_text('utf-8'))
     expected = {}
     for name, key in (('own', 'b'), ('other', 'rmse')):
         for metric, value in numbers[name].items():
@@ -86,60 +86,54 @@ def test_several_losses(files, run, tmp_path):
     assert numbers['both'] == expected
 
 
-def test_numbers_without_a_value(files, run, tmp_path, capsys):
-    """JSON has no NaN."""
+def test_one_person_and_its_mirror_image(files, run, tmp_path, capsys):
+    """One has no rank, and JSON no NaN; maps may be means."""
     dump, config = files
+    config.write_text(CODEC.format(data=COCO, flip=True))
     samples = pickle.loads(dump.read_bytes())
     dump.write_bytes(pickle.dumps(samples[:1]))
     out = tmp_path / 'numbers.json'
     run(dump, config, '--out', out)
-    assert json.loads(out.read_text())['consistency/MSE'] is None
-    assert 'nan' in capsys.readouterr().out
+    assert json.loads(out.read_text('utf-8'))['consistency/MSE'] is None
+    printed = capsys.readouterr().out
+    assert 'nan' in printed
+    assert 'mirror image' in printed
 
 
-def test_says_that_maps_are_means(files, run, capsys):
+def test_bad_input(files, run, tmp_path):
     dump, config = files
-    config.write_text(CODEC.format(data=COCO, flip=True))
-    run(dump, config)
-    assert 'a picture and its mirror image' in capsys.readouterr().out
-    run(dump, config, '--cfg-options', 'model.test_cfg.flip_test=False')
-    assert 'mirror image' not in capsys.readouterr().out
-
-
-def test_bad_input(files, run, tmp_path, capsys):
-    dump, config = files
-
-    def check(message, *args):
-        out = tmp_path / 'numbers.json'
-        with pytest.raises(SystemExit) as error:
-            run(*args, *(() if '--out' in args else ('--out', out)))
-        assert message in str(error.value)
-        assert str(error.value).count('\n') == 0
-        assert not out.exists()
-
-    missing = tmp_path / 'none.pkl'
-    check(f'The file {missing} does not exist.', missing, config)
-    check(f'The file {missing} does not exist.', dump, missing)
-    nowhere = tmp_path / 'none' / 'numbers.json'
-    check('The folder of --out', dump, config, '--out', nowhere)
-    check(f'The dump {config} cannot be read', config, config)
-    torn = tmp_path / 'torn.pkl'
-    torn.write_bytes(dump.read_bytes()[:1000])
-    check(f'The dump {torn} cannot be read', torn, config)
-    other = tmp_path / 'other.pkl'
-    other.write_bytes(pickle.dumps(dict(a=1)))
-    check(f'{other} is no dump of predictions', other, config)
-    other.write_bytes(pickle.dumps([]))
-    check(f'{other} is no dump of predictions', other, config)
-
     samples = pickle.loads(dump.read_bytes())
-    for sample in samples:
-        del sample['pred_fields']
-    other.write_bytes(pickle.dumps(samples))
-    check('set model.test_cfg.output_heatmaps=True', other, config)
+    detector = 'configs/detectors/rtmdet-nano_1xb4-30e_demo-person.py'
     mpii = tmp_path / 'mpii.py'
     mpii.write_text(CODEC.format(data=MPII, flip=False))
-    check('17 keypoints a person, but the data set', dump, mpii)
-    detector = ROOT / 'configs' / 'detectors'
-    detector /= 'rtmdet-nano_1xb4-30e_demo-person.py'
-    check('are for top-down heatmap models', dump, detector)
+    bad = {
+        'torn': dump.read_bytes()[:1000],
+        'dict': pickle.dumps(dict(a=1)),
+        'empty': pickle.dumps([]),
+        'bare': pickle.dumps(
+            [
+                {k: v for k, v in sample.items() if k != 'pred_fields'}
+                for sample in samples
+            ]
+        ),
+    }
+    for name, content in bad.items():
+        (tmp_path / f'{name}.pkl').write_bytes(content)
+    out = tmp_path / 'numbers.json'
+    for message, *args in (
+        ('none.pkl', tmp_path / 'none.pkl', config),
+        ('none.py', dump, tmp_path / 'none.py'),
+        ('none/numbers', dump, config, '--out', tmp_path / 'none/numbers'),
+        (str(config), config, config),
+        ('torn.pkl', tmp_path / 'torn.pkl', config),
+        ('dict.pkl', tmp_path / 'dict.pkl', config),
+        ('empty.pkl', tmp_path / 'empty.pkl', config),
+        ('output_heatmaps=True', tmp_path / 'bare.pkl', config),
+        ('17 keypoints .* 16', dump, mpii),
+        ('RTMDet', dump, ROOT / detector),
+        ('L9', dump, config, '--losses', 'L9'),
+    ):
+        with pytest.raises(SystemExit, match=message) as error:
+            run(*args, *(() if '--out' in args else ('--out', out)))
+        assert '\n' not in str(error.value)
+        assert not out.exists()

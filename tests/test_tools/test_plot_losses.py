@@ -1,6 +1,5 @@
 """The curves of the figures: minima, crossings and values by hand."""
 
-import inspect
 import math
 
 import cv2
@@ -8,12 +7,29 @@ import numpy as np
 import pytest
 import torch
 
+import mmpose_lossplus as lossplus
 from mmpose_lossplus.losses import functional as F
 
 from ..factories import ROOT, load_tool
 
-# One step of the grids on which curves are drawn.
-STEP = 0.0025
+TARGETS = (1.0, 0.5, 0.25)
+# A user's own loss: one function, one class.
+MY_LOSS = """
+from mmpose.registry import MODELS
+from mmpose_lossplus.losses import HeatmapLoss
+
+def cubic(output, target, alpha):
+    return alpha * (output - target).abs() ** 3
+
+@MODELS.register_module()
+class CubicLoss(HeatmapLoss):
+    def __init__(self, alpha=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.alpha = alpha
+
+    def loss_map(self, output, target):
+        return cubic(output, target, self.alpha)
+"""
 
 
 @pytest.fixture(scope='module')
@@ -21,268 +37,191 @@ def tool():
     return load_tool('analysis_tools/plot_losses.py')
 
 
-def at(tool, loss, output):
-    """Value of a curve over the outputs where it is drawn."""
-    return loss[(tool.outputs() - output).abs().argmin()].item()
+def lines(panel):
+    """What is drawn in a panel, by label: x and y."""
+    return {line.get_label(): line.get_data() for line in panel.lines}
 
 
-def lowest(tool, loss):
-    return tool.outputs()[loss.argmin()].item()
-
-
-def test_grids_hold_the_targets(tool):
-    assert tool.outputs()[1] - tool.outputs()[0] == pytest.approx(STEP)
-    for target in (*tool.TARGETS, 0.0):
-        assert (tool.outputs() - target).abs().min() < 1e-12
-
-
-def test_patterns_have_one_squared_error(tool):
-    found = tool.patterns()
-    assert len({p.signs for p in found}) == 8
-    assert {p.losses['MSE'] for p in found} == {0.25}
-    assert [p.right for p in found] == [True] * 5 + [False] * 3
-    # Those of the paper's figure: all above, all below, and the wrong ones.
-    by_signs = {p.signs: p for p in found}
-    assert by_signs['+++'].prediction.tolist() == [1.0, 1.5, 1.0]
-    assert by_signs['−−−'].prediction.tolist() == [0.0, 0.5, 0.0]
-    assert {p.signs for p in found if not p.right} == {'+−+', '+−−', '−−+'}
+def at(line, x):
+    """Value of a line at a place of its grid."""
+    (found,) = np.flatnonzero(np.isclose(line[0], x, atol=1e-9))
+    return line[1][found]
 
 
 @pytest.mark.parametrize(
-    ('signs', 'squares', 'excess'),
+    ('signs', 'squares', 'excess', 'right'),
     [
-        ('+++', 1.4167, 0.25),
-        ('++−', 1.0833, 0.1667),
-        ('−++', 1.0833, 0.1667),
-        ('−+−', 0.75, 0.0833),
-        ('−−−', 0.0833, 0.0),
-        ('+−+', 0.75, 0.1667),
-        ('+−−', 0.4167, 0.0833),
-        ('−−+', 0.4167, 0.0833),
+        ((1, 1, 1), 1.4167, 0.25, True),
+        ((1, 1, -1), 1.0833, 0.1667, True),
+        ((-1, 1, 1), 1.0833, 0.1667, True),
+        ((-1, 1, -1), 0.75, 0.0833, True),
+        ((-1, -1, -1), 0.0833, 0.0, True),
+        ((1, -1, 1), 0.75, 0.1667, False),
+        ((1, -1, -1), 0.4167, 0.0833, False),
+        ((-1, -1, 1), 0.4167, 0.0833, False),
     ],
 )
-def test_losses_of_the_patterns(tool, signs, squares, excess):
+def test_patterns_of_one_squared_error(tool, signs, squares, excess, right):
     """Means of S^2 and of relu(S - G)^2, worked out by hand."""
-    (pattern,) = (p for p in tool.patterns() if p.signs == signs)
-    beta, losses = tool.TOY_BETA, pattern.losses
-    close = dict(abs=1e-4 * beta)
-    assert losses[f'RMSE, β={beta}'] == pytest.approx(
-        0.25 + beta * squares, **close
-    )
-    assert losses['AMSE quadratic'] == pytest.approx(
-        0.25 + beta * excess, **close
+    maps, is_right, losses = tool.patterns()
+    target = torch.tensor([0.5, 1.0, 0.5])
+    wanted = target + 0.5 * torch.tensor(signs)
+    (i,) = (maps == wanted).all(dim=1).nonzero()[0]
+    assert is_right[i] == right
+    values = {name: loss[i] for name, loss in losses.items()}
+    assert values['MSE'] == 0.25
+    close = dict(abs=1e-5)
+    assert values['RMSE, β=0.1'] == pytest.approx(0.25 + squares / 10, **close)
+    assert values['AMSE quadratic'] == pytest.approx(
+        0.25 + excess / 10, **close
     )
     # Each error is 0.5, so weights by the target cannot tell them apart.
-    weights = np.array(tool.TOY_TARGET)
-    assert losses['FMSE, γ=1'] == pytest.approx(0.25 * (weights + 1e-3).mean())
-    assert losses['heatmap weighting, x'] == pytest.approx(
-        0.25 * (weights + 1).mean()
-    )
+    assert values['FMSE, γ=1'] == pytest.approx(0.25 * (2 / 3 + 1e-3))
+    assert values['heatmap weighting, x'] == pytest.approx(0.25 * (1 + 2 / 3))
 
 
 def test_all_below_is_the_cheapest_pattern(tool):
     """What the paper steers the model to, in every form."""
-    for name in tool.TOY_LOSSES:
-        values = {p.signs: p.losses[name] for p in tool.patterns()}
-        if max(values.values()) - min(values.values()) > 1e-9:
-            assert min(values, key=values.get) == '−−−', name
-            assert max(values, key=values.get) == '+++', name
+    maps, _, losses = tool.patterns()
+    for name in [name for name in losses if 'AMSE' in name]:
+        assert maps[losses[name].argmin()].tolist() == [0, 0.5, 0]
+        assert maps[losses[name].argmax()].tolist() == [1, 1.5, 1]
 
 
-@pytest.mark.parametrize('target', [1.0, 0.5, 0.25])
-def test_minimum_of_rmse(tool, target):
-    for beta, (loss, grad) in tool.rmse_curves(target).items():
-        minimum = target / (1 + beta)
-        assert lowest(tool, loss) == pytest.approx(minimum, abs=STEP)
-        assert loss.min().item() == pytest.approx(
-            beta * target**2 / (1 + beta), abs=STEP**2 * (1 + beta)
-        )
-        assert at(tool, loss, target) == pytest.approx(beta * target**2)
-        assert at(tool, grad, target) == pytest.approx(2 * beta * target)
-
-
-@pytest.mark.parametrize('target', [1.0, 0.5, 0.25])
-def test_minimum_of_amse(tool, target):
-    for beta, (loss, grad) in tool.amse_curves(target).items():
-        assert lowest(tool, loss) == pytest.approx(target)
-        assert loss.min().item() == pytest.approx(0, abs=1e-12)
-        # An error of 0.25 above, and below.
-        above, below = (at(tool, loss, target + e) for e in (0.25, -0.25))
-        assert above == pytest.approx((1 + beta) / 16)
-        assert below == pytest.approx(1 / 16)
-        assert at(tool, grad, target + 0.25) == pytest.approx((1 + beta) / 2)
-
-
-@pytest.mark.parametrize(
-    ('form', 'gap'),
-    [
-        ('quadratic', lambda g, e: e**2),
-        ('difference_of_squares', lambda g, e: 2 * g * e + e**2),
-        ('linear', lambda g, e: e),
-        ('prediction_weighted', lambda g, e: 2 * e**3),
-        ('error_weighted', lambda g, e: 4 * g * e**2),
-    ],
-)
-def test_asymmetry_of_the_forms(tool, form, gap):
-    """How much more an error above the target costs than one below."""
-    for target in tool.TARGETS:
-        penalty = tool.amse_penalties(target)[form]
-        assert at(tool, penalty, target) == pytest.approx(0, abs=1e-12)
-        for error in (0.1, 0.25):
-            above, below = (
-                at(tool, penalty, target + e) for e in (error, -error)
+def test_minima_of_rmse(tool):
+    for panel, target in zip(tool.draw_rmse().axes, TARGETS):
+        drawn = lines(panel)
+        for beta in (0.01, 0.1, 0.5):
+            x, y = drawn[f'RMSE, β={beta}']
+            assert x[y.argmin()] == pytest.approx(
+                target / (1 + beta), abs=0.0025
             )
-            assert above - below == pytest.approx(gap(target, error))
+            assert y.min() == pytest.approx(
+                beta * target**2 / (1 + beta), abs=1e-5
+            )
 
 
-def test_all_forms_are_drawn(tool):
-    assert tuple(tool.amse_penalties(0.5)) == F.AMSE_FORMS
+def test_amse_and_its_forms(tool):
+    gaps = {
+        'quadratic': lambda g, e: e**2,
+        'difference of squares': lambda g, e: 2 * g * e + e**2,
+        'linear': lambda g, e: e,
+        'prediction weighted': lambda g, e: 2 * e**3,
+        'error weighted': lambda g, e: 4 * g * e**2,
+    }
+    assert len(gaps) == len(F.AMSE_FORMS)
+    axes = tool.draw_amse().axes
+    for upper, lower, target in zip(axes[:3], axes[3:], TARGETS):
+        loss = lines(upper)['AMSE, β=0.5']
+        assert at(loss, target) == 0
+        assert at(loss, target + 0.25) == pytest.approx(1.5 / 16)
+        assert at(loss, target - 0.25) == pytest.approx(1 / 16)
+        # How much more an error above the target costs than one below.
+        for form, gap in gaps.items():
+            added = lines(lower)[form]
+            above, below = (at(added, target + e) for e in (0.25, -0.25))
+            assert above - below == pytest.approx(gap(target, 0.25))
 
 
-def test_weights_of_fmse(tool):
-    target, weights = tool.fmse_weights()
-    for gamma, weight in weights.items():
-        assert weight[0].item() == pytest.approx(1e-3**gamma)
-        assert weight[target == 0.5].item() == pytest.approx(0.501**gamma)
-        assert weight[-1].item() == pytest.approx(1.001**gamma)
+def test_fmse(tool):
+    first, *others = tool.draw_fmse().axes
+    for gamma in (1, 2, 5):
+        label = f'FMSE, γ={gamma}'
+        weight = lines(first)[label]
+        for target in (0, 0.5, 1):
+            expected = (target + 1e-3) ** gamma
+            assert at(weight, target) == pytest.approx(expected)
+        for panel, target in zip(others, (1.0, 0.5, 0.0)):
+            expected = (target + 1e-3) ** gamma / 4
+            found = at(lines(panel)[label], target - 0.5)
+            assert found == pytest.approx(expected)
 
 
-@pytest.mark.parametrize('target', [1.0, 0.5, 0.0])
-def test_curves_of_fmse(tool, target):
-    for gamma, (loss, grad) in tool.fmse_curves(target).items():
-        weight = (target + 1e-3) ** gamma
-        assert lowest(tool, loss) == pytest.approx(target, abs=1e-12)
-        # An error of 0.5.
-        assert at(tool, loss, target - 0.5) == pytest.approx(weight / 4)
-        assert at(tool, grad, target - 0.5) == pytest.approx(-weight)
-
-
-@pytest.mark.parametrize('anchor', [0.1, 0.5, 0.9])
-def test_anchor_loss_crosses_bce_at_the_anchor(tool, anchor):
-    q, curves = tool.probabilities(), tool.anchor_curves(anchor)
-    bce = curves.pop('BCE')[0]
-    torch.testing.assert_close(bce, -(1 - q).log())
-    focal = curves.pop('focal loss, γ=2')[0]
-    torch.testing.assert_close(focal, q**2 * bce)
-    assert list(curves) == ['Anchor Loss, γ=1'] + [
-        f'Anchor Loss, γ={gamma}' for gamma in (2, 5)
-    ]
-    for loss, _ in curves.values():
-        away = (q - anchor).abs() > 1e-9
-        assert ((loss < bce) == (q < anchor))[away].all()
+def test_anchor_loss_crosses_bce_at_the_anchor(tool):
+    for panel, anchor in zip(tool.draw_anchor().axes, (0.1, 0.5, 0.9)):
+        drawn = lines(panel)
+        q, bce = drawn['BCE']
+        np.testing.assert_allclose(bce, -np.log(1 - q))
+        np.testing.assert_allclose(drawn['focal loss, γ=2'][1], q**2 * bce)
+        away = abs(q - anchor) > 1e-9
+        for gamma in (1, 2, 5):
+            _, loss = drawn[f'Anchor Loss, γ={gamma}']
+            assert ((loss < bce) == (q < anchor))[away].all()
 
 
 def test_gradient_of_anchor_loss(tool):
     """By hand at q = 0.75 and q* = 0.5, gamma 2, derived by the logit."""
-    equation = tool.with_anchor(anchor=0.5, gamma=2.0)
     logit = torch.tensor([math.log(3)], dtype=torch.double)
-    loss, grad = tool.curve(equation, logit, 0.0)
+    loss, grad = tool.curve(lossplus.AnchorLoss(), logit, 0.0, anchor=0.5)
     bce = math.log(4)
     assert loss.item() == pytest.approx(1.25**2 * bce)
     # 1.25^2 q + 2 * 1.25 q (1 - q) bce
-    assert grad.item() == pytest.approx(
-        1.5625 * 0.75 + 2.5 * 0.75 * 0.25 * bce
-    )
-
-
-def test_gradients_are_smooth(tool):
-    """The grid leaves out a logit of 0, where autograd's would jump."""
-    losses = {**tool.ON_LOGITS, 'BCE': tool.bce}
-    q = tool.probabilities()
-    for equation in losses.values():
-        loss, grad = tool.curve(equation, q.logit(), 0.0)
-        # dL/dq = dL/dS / (q (1 - q)), against differences.
-        slope = (loss[2:] - loss[:-2]) / (q[2:] - q[:-2])
-        wanted = (grad / (q * (1 - q)))[1:-1]
-        torch.testing.assert_close(slope, wanted, rtol=0.02, atol=2e-3)
-
-
-def test_heatmap_weights(tool):
-    target = tool.gaussian()
-    assert target.shape == (19, 19)
-    assert target.max() == target[9, 9] == 1
-    assert target[9, 11].item() == pytest.approx(math.exp(-0.5))
-    # Three sigma are 6 pixels.
-    assert target[9, 15].item() == pytest.approx(math.exp(-4.5))
-    assert target[9, 16] == 0
-    maps = tool.weight_maps()
-    values = {
-        name: (image[9, 9].item(), image[9, 11].item(), image[0, 0].item())
-        for name, image in maps.items()
-    }
-    x = math.exp(-0.5)
-    assert values['linear'] == pytest.approx((2, 1 + x, 1))
-    assert values['double'] == pytest.approx((3, 1 + 2 * x, 1))
-    assert values['square'] == pytest.approx((2, 1 + x**2, 1))
-    assert values['exp'] == pytest.approx((1 + math.e, 1 + math.exp(x), 2))
-
-
-def test_losses_side_by_side(tool):
-    """At target 1 and output 0.5, and as probabilities at target 0."""
-    values = {
-        name: tool.curve(f, torch.tensor([0.5]), 1.0)[0].item()
-        for name, f in tool.ON_HEATMAPS.items()
-    }
-    assert list(values.values()) == pytest.approx(
-        # MSE, AMSE, RMSE, FMSE, heatmap weighting
-        [0.25, 0.25, 0.25 + 0.5 * 0.25, 1.001 * 0.25, 0.5]
-    )
-    values = {
-        name: tool.curve(f, torch.tensor([0.0]), 0.0)[0].item()
-        for name, f in tool.ON_LOGITS.items()
-    }
-    half = math.log(2)
-    # BCE, Anchor Loss, focal loss
-    assert list(values.values()) == pytest.approx([half, half, half / 4])
-
-
-@pytest.mark.parametrize('equation', [F.amse, F.rmse])
-def test_beta_is_not_taken_for_the_default(tool, equation):
-    """The legend says what is drawn and what is usual."""
-    default = inspect.signature(equation).parameters['beta'].default
-    name = f'{equation.__name__.upper()}, β={tool.BETA} (default {default})'
-    assert name in tool.ON_HEATMAPS
-    assert default != tool.BETA
+    expected = 1.5625 * 0.75 + 2.5 * 0.75 * 0.25 * bce
+    assert grad.item() == pytest.approx(expected)
 
 
 def test_same_bytes_each_time(tool, tmp_path):
     files = [tmp_path / name for name in ('a.png', 'b.png')]
     for file in files:
-        tool.save('amse_fig3', file)
+        tool.save(tool.draw_rmse, file)
     assert files[0].read_bytes() == files[1].read_bytes()
     assert sorted(tmp_path.iterdir()) == files
 
 
 @pytest.mark.slow
 def test_figures(run_tool, tool, tmp_path):
-    """A picture of each, not too large and not empty."""
-    out = tmp_path / 'new' / 'folder'
-    printed = run_tool('analysis_tools/plot_losses.py', '--out', out).stdout
-    assert {path.stem for path in out.iterdir()} == set(tool.FIGURES)
-    for path in out.iterdir():
-        assert f'Wrote {path}' in printed
+    """A picture of each, documented, not too large and not empty."""
+    run_tool('analysis_tools/plot_losses.py', '--out', tmp_path / 'new' / 'f')
+    files = list((tmp_path / 'new' / 'f').iterdir())
+    assert {path.stem for path in files} == set(tool.FIGURES)
+    for path in files:
+        assert f'\n{path.stem} ' in tool.__doc__
+        assert (ROOT / 'docs' / 'figures' / path.name).exists()
         assert path.stat().st_size < 150e3
         picture = cv2.imread(str(path))
         assert picture.shape[1] == 960
         assert picture.std() > 10
 
 
-def test_documented_figures(tool):
-    """The folder in docs/ has what the tool draws."""
-    drawn = {path.stem for path in (ROOT / 'docs' / 'figures').glob('*.png')}
-    assert set(tool.FIGURES) <= drawn
-    for name in tool.FIGURES:
-        assert f'\n{name} ' in tool.__doc__
+def test_a_loss_of_the_user(tool, tmp_path, monkeypatch):
+    (tmp_path / 'my_module.py').write_text(MY_LOSS)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = "mine=dict(type='my_module.CubicLoss', alpha=2)"
+    seen = {}
+    draw = tool.draw_losses
+
+    def keep(losses, derived):
+        seen[derived] = draw(losses, derived)
+        return seen[derived]
+
+    monkeypatch.setattr(tool, 'draw_losses', keep)
+    out = str(tmp_path / 'out')
+    args = ['plot_losses.py', '--out', out, '--losses', config, 'anchor']
+    monkeypatch.setattr('sys.argv', args)
+    tool.main()
+    assert sorted(path.stem for path in (tmp_path / 'out').iterdir()) == [
+        *('losses', 'losses_gradient')
+    ]
+    values = {
+        derived: at(lines(figure.axes[1])['mine'], 1.0)
+        for derived, figure in seen.items()
+    }
+    # 2 e^3 and 6 e^2 of an error of 0.5.
+    assert values == pytest.approx({False: 0.25, True: 1.5})
+    assert 'anchor' in lines(seen[False].axes[4])
 
 
-@pytest.mark.slow
-def test_bad_folder(run_tool, tmp_path):
-    file = tmp_path / 'file'
-    file.write_text('no folder')
-    for out in (file, file / 'below'):
-        result = run_tool(
-            'analysis_tools/plot_losses.py', '--out', out, check=False
-        )
-        assert result.returncode == 1
-        assert result.stdout.startswith(f'--out {out} cannot be written: ')
-        assert result.stdout.count('\n') == 1
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (['--losses', 'ohkm'], 'KeypointOHKMMSELoss'),
+        (['--losses', 'L9'], 'L9'),
+        (['--out', __file__], __file__),
+        (['--out', f'{__file__}/below'], __file__),
+    ],
+)
+def test_bad_input(tool, monkeypatch, args, message):
+    monkeypatch.setattr('sys.argv', ['plot_losses.py', *args])
+    with pytest.raises(SystemExit, match=message) as error:
+        tool.main()
+    assert '\n' not in str(error.value)

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.runner import CheckpointLoader
 
-from mmpose_lossplus.visualization import PenaltyRow
+from mmpose_lossplus.experiments.configs import read_config
 
 from ..factories import ROOT, load_tool
 
@@ -29,14 +30,15 @@ def run(tool, monkeypatch, tmp_path, coco_data, capsys):
     )
 
     def run(config, *args, data=coco_data):
-        out = tmp_path / 'out' / 'grid.png'
+        out = tmp_path / 'new' / 'out'
         argv = [str(config), *map(str, args), '--out', str(out)]
         if data is not None:
             argv += ['--cfg-options', f'data_root={data}']
         monkeypatch.setattr('sys.argv', ['visualize_penalty.py', *argv])
         tool.main()
-        assert f'Wrote {out}' in capsys.readouterr().out
-        return seen[-1], cv2.imread(str(out))
+        (file,) = out.iterdir()
+        assert f'Wrote {file}' in capsys.readouterr().out
+        return seen[-1], cv2.imread(str(file))
 
     return run
 
@@ -45,7 +47,6 @@ def run(tool, monkeypatch, tmp_path, coco_data, capsys):
 def test_random_weights(config, run, capsys):
     rows, picture = run(config, '--num', 2)
     assert len(rows) == 2
-    assert all(isinstance(row, PenaltyRow) for row in rows)
     loss = 'KeypointMSELoss' if config == MSE else 'AnchorLoss'
     assert list(rows[0].penalties) == [loss]
     assert rows[0].picture.shape == (128, 96, 3)
@@ -53,16 +54,8 @@ def test_random_weights(config, run, capsys):
     # Neither target nor picture is a stranger's: people are noise here.
     assert 0.5 < rows[0].target.max() <= 1
     assert rows[0].picture.std() > 30
-    assert picture.shape[1] > 800
+    assert picture.shape[1] > 700
     assert picture.std() > 20
-
-
-@pytest.mark.parametrize('split', ['train', 'val'])
-def test_splits(split, run):
-    rows, _ = run(MSE, '--split', split, '--indices', 3, 1, '--keypoints', 5)
-    assert [row.label for row in rows] == [
-        *('000000000004\nleft_shoulder', '000000000002\nleft_shoulder')
-    ]
 
 
 def test_labels_of_the_people(run, tool, coco_data):
@@ -73,8 +66,8 @@ def test_labels_of_the_people(run, tool, coco_data):
     assert [row.label.split('\n')[1] for row in rows] == [
         *('nose', 'right_ankle', 'left_wrist')
     ]
-    cfg = tool.load_config(str(MSE), dict(data_root=str(coco_data)))
-    dataset = tool.load_dataset(cfg, str(MSE), 'test')
+    cfg = read_config(str(MSE), dict(data_root=str(coco_data)))
+    dataset = tool.build_dataset(cfg, 'test')
     info = dataset.get_data_info(0)
     # The box's middle and height (or width) fill the crop, padded by 1.25.
     x1, y1, x2, y2 = info['bbox'][0]
@@ -86,24 +79,17 @@ def test_labels_of_the_people(run, tool, coco_data):
         np.testing.assert_allclose((x, y), wanted, atol=0.51)
 
 
-def test_several_losses(run):
-    own = "flat=dict(type='AnchorLoss', gamma=1, slack=0)"
-    rows, picture = run(MSE, '--num', 1, '--losses', 'mse', own, 'fmse')
-    assert list(rows[0].penalties) == ['mse', 'flat', 'fmse']
-    assert picture.shape[1] > 1600
-    maps = rows[0].penalties['fmse']
-    np.testing.assert_allclose(maps.factor, rows[0].target + 1e-3, rtol=1e-5)
-
-
-def test_a_checkpoint(run, tool, tmp_path):
-    """Its weights are those that predict."""
-    cfg = tool.load_config(str(MSE), {})
-    model = tool.load_model(cfg, str(MSE), None)
+def test_a_checkpoint(run, tool, monkeypatch):
+    """Its weights are those that predict; MMEngine loads what is no path."""
+    cfg = read_config(str(MSE), {})
+    model = tool.build_model(cfg, str(MSE), None)
     torch.nn.init.zeros_(model.head.final_layer.weight)
     torch.nn.init.constant_(model.head.final_layer.bias, 0.25)
-    file = tmp_path / 'weights.pth'
-    torch.save(dict(state_dict=model.state_dict()), file)
-    (row,), _ = run(MSE, file, '--num', 1)
+    weights = dict(state_dict=model.state_dict())
+    schemes = dict(CheckpointLoader._schemes)
+    monkeypatch.setattr(CheckpointLoader, '_schemes', schemes)
+    CheckpointLoader.register_scheme('far://', lambda *_, **__: weights)
+    (row,), _ = run(MSE, 'far://away.pth', '--num', 1)
     np.testing.assert_allclose(row.prediction, 0.25)
     maps = row.penalties['KeypointMSELoss']
     np.testing.assert_allclose(maps.grad, 2 * (0.25 - row.target), atol=1e-6)
@@ -125,23 +111,63 @@ def test_detected_people_have_labels(run, coco_data, tmp_path):
     assert not any('no label' in row.label for row in rows)
 
 
-@pytest.mark.slow
-def test_on_real_people(run, shared_data):
-    rows, _ = run(MSE, '--num', 3, data=shared_data / 'coco_mini')
-    assert len(rows) == 3
-    assert not any('no label' in row.label for row in rows)
+def test_types_that_are_classes(run, tmp_path):
+    """As in MMEngine's pure Python configs; a loss of the config's module."""
+    (tmp_path / 'my_losses.py').write_text(
+        'from mmpose.registry import MODELS\n'
+        'from mmpose_lossplus import RegularizedMSELoss\n'
+        '@MODELS.register_module()\n'
+        'class MyLoss(RegularizedMSELoss):\n'
+        '    pass\n'
+    )
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f"_base_ = '{MSE}'\n"
+        'import sys\n'
+        f'sys.path.insert(0, {str(tmp_path)!r})\n'
+        'from mmpose.datasets.transforms import GenerateTarget as Target\n'
+        'train_pipeline = _base_.train_pipeline\n'
+        'for step in train_pipeline:\n'
+        "    if step['type'] == 'GenerateTarget':\n"
+        "        step['type'] = Target\n"
+        'train_dataloader = dict(dataset=dict(pipeline=train_pipeline))\n'
+        "custom_imports = dict(imports=['mmpose_lossplus', 'my_losses'])\n"
+        'del sys, Target\n'
+    )
+    own = "mine=dict(type='MyLoss')"
+    args = '--split', 'train', '--indices', 3, 1, '--keypoints', 5
+    rows, _ = run(config, *args, '--losses', own, 'mse')
+    assert list(rows[0].penalties) == ['mine', 'mse']
+    assert [row.label for row in rows] == [
+        *('000000000004\nleft_shoulder', '000000000002\nleft_shoulder')
+    ]
 
 
-def test_bad_input(run, tool, capsys, tmp_path, coco_data):
-    text = tmp_path / 'weights.pth'
-    text.write_text('no weights')
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (['no.py'], 'no.py'),
+        ([ROOT / 'configs' / '_base_' / 'lossplus.py'], 'lossplus.py'),
+        ([MSE, 'no.pth'], 'no.pth'),
+        ([MSE, __file__], __file__),
+        ([MSE, '--indices', 4], 'from 0 to 3, .* got 4'),
+        ([MSE, '--keypoints', 'hand'], "'hand'"),
+        ([MSE, '--losses', 'L9'], 'L9'),
+        ([MSE, '--losses', 'ohkm'], 'KeypointOHKMMSELoss'),
+        ([MSE, '--num', 0], '2'),
+    ],
+)
+def test_bad_input(args, message, run, tmp_path):
+    with pytest.raises(SystemExit, match=message) as error:
+        run(*args)
+    assert '\n' not in str(error.value)
+    assert not (tmp_path / 'new').exists()
+
+
+def test_other_bad_input(run, tmp_path, monkeypatch, tool, coco_data):
+    """A checkpoint of another model, a codec without heatmaps, no data."""
     other = tmp_path / 'other.pth'
     torch.save(dict(state_dict={}), other)
-    ohkm = tmp_path / 'ohkm.py'
-    ohkm.write_text(
-        f"_base_ = '{MSE}'\n"
-        "model = dict(head=dict(loss=dict(type='KeypointOHKMMSELoss')))\n"
-    )
     simcc = tmp_path / 'simcc.py'
     simcc.write_text(
         f"_base_ = '{MSE}'\n"
@@ -149,40 +175,17 @@ def test_bad_input(run, tool, capsys, tmp_path, coco_data):
         "target = dict(type='GenerateTarget', encoder=encoder)\n"
         'train_dataloader = dict(dataset=dict(pipeline=[target]))\n'
     )
-    no_model = tmp_path / 'no_model.py'
-    no_model.write_text('a = 1\n')
-    for args, message in (
-        (['no.py'], 'The config no.py does not exist.'),
-        ([no_model], f'The config {no_model} has no model.'),
-        ([MSE, 'no.pth'], 'The checkpoint no.pth does not exist.'),
-        ([MSE, text], f'The checkpoint {text} cannot be read: '),
-        ([MSE, other], f'The checkpoint {other} does not fit '),
-        ([MSE, '--num', 0], '--num must be positive, got 0.'),
-        ([MSE, '--indices', 4], '--indices must be from 0 to 3, '),
-        ([MSE, '--keypoints', 'hand'], 'The keypoints must be numbers'),
-        ([MSE, '--losses', 'L9'], '--losses takes mse, amse, '),
-        ([MSE, '--losses', 'ohkm'], 'KeypointOHKMMSELoss does not tell '),
-        ([simcc, '--losses', 'mse'], 'Penalty maps need one target heatmap '),
-        ([ohkm], 'KeypointOHKMMSELoss does not tell the loss of each pixel'),
-    ):
-        with pytest.raises(SystemExit) as error:
-            run(*args)
-        assert str(error.value).startswith(message)
-        assert '\n' not in str(error.value)
-    with pytest.raises(SystemExit) as error:
-        run(MSE, data=tmp_path / 'nowhere')
-    assert 'The test set of' in str(error.value)
-    assert not list(tmp_path.glob('out/*'))
-
-
-def test_bad_out(tool, tmp_path):
-    file = tmp_path / 'file'
-    file.write_text('')
-    (tmp_path / 'folder.png').mkdir()
-    for out, message in (
-        (tmp_path / 'grid.jpg', 'must be a .png file, got '),
-        (file / 'grid.png', 'cannot be written: '),
-        (tmp_path / 'folder.png', 'it is a folder.'),
+    for args, data, message in (
+        ([MSE, other], coco_data, str(other)),
+        ([simcc, '--losses', 'mse'], coco_data, 'heatmap per keypoint'),
+        ([MSE], tmp_path / 'nowhere', 'nowhere'),
     ):
         with pytest.raises(SystemExit, match=message):
-            tool.check_out(out)
+            run(*args, data=data)
+    file = tmp_path / 'file'
+    file.write_text('')
+    root = f'data_root={coco_data}'
+    args = [str(MSE), '--num', '1', '--out', str(file), '--cfg-options', root]
+    monkeypatch.setattr('sys.argv', ['visualize_penalty.py', *args])
+    with pytest.raises(SystemExit, match=str(file)):
+        tool.main()

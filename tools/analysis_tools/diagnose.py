@@ -11,12 +11,10 @@ it, so that batches of more than one make the file that many times larger.
 
 import argparse
 import inspect
-import json
 import math
-import pickle
 import sys
 from pathlib import Path
-from typing import Dict, List, Optional, Union
+from typing import Dict, List
 
 import mmengine
 from mmengine.config import Config, DictAction
@@ -28,56 +26,37 @@ from rich.console import Console
 from rich.table import Table
 
 from mmpose_lossplus import diagnostic_metrics
-
-# Python finds no module one folder up unless it is told.
-from mmpose_lossplus.experiments.files import write_text
+from mmpose_lossplus.experiments.configs import read_config
+from mmpose_lossplus.experiments.files import write_json
 from mmpose_lossplus.experiments.losses import parse_losses
+from mmpose_lossplus.experiments.weights import summary
+
+Numbers = Dict[str, Dict[str, float]]
 
 
 def load_dump(path: str) -> List[dict]:
-    """Load what ``tools/test.py --dump`` wrote.
-
-    Args:
-        path (str): The file.
-
-    Returns:
-        list[dict]: A data sample for each person.
-
-    Raises:
-        ValueError: If it is something else.
-    """
+    """Data samples of people, as ``tools/test.py --dump`` wrote them."""
     try:
         samples = mmengine.load(path)
-    except (OSError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f'The dump {path} cannot be read: {error}.') from None
-    if (
-        not isinstance(samples, list)
-        or not samples
-        or not all(
-            isinstance(s, dict) and 'pred_instances' in s for s in samples
-        )
-    ):
+        samples[0]['pred_instances']
+    except Exception as error:  # a pickle can be and raise anything
         raise ValueError(
-            f'{path} is no dump of predictions: make it with tools/test.py '
-            '--dump.'
-        )
+            f'{path} is no dump of tools/test.py --dump: {summary(error)}.'
+        ) from None
     return samples
 
 
 def diagnose(
-    samples: List[dict],
-    cfg: Config,
-    norm_item: str,
-    losses: Optional[Dict[str, dict]] = None,
-) -> Dict[str, Dict[str, float]]:
+    samples: List[dict], cfg: Config, norm_item: str, losses: Dict[str, dict]
+) -> Numbers:
     """Compute all diagnostics.
 
     Args:
         samples (list[dict]): A data sample for each person.
         cfg (Config): The config that they were predicted with.
         norm_item (str): What distances are divided by, 'bbox' or 'head'.
-        losses (dict[str, dict], optional): Configs of losses to look at, which
-            are named in place of 'objective', instead of the config's own.
+        losses (dict[str, dict]): Losses to look at, named in place of
+            'objective'. If there are none, it is the config's own.
 
     Returns:
         dict[str, dict[str, float]]: By what it is, the first line of the
@@ -88,23 +67,24 @@ def diagnose(
             a loss takes logits and the heatmaps are no probabilities.
     """
     init_default_scope('mmpose')
-    evaluators = {}
-    for name, loss in (losses or dict(objective=None)).items():
-        metrics = diagnostic_metrics(cfg, norm_item, loss)
-        if evaluators:  # one has measured what is of no loss
-            metrics = [metric for metric in metrics if 'loss' in metric]
-        evaluators[name] = Evaluator(metrics)
+    metrics = {
+        name: diagnostic_metrics(cfg, norm_item, loss)
+        for name, loss in (losses or dict(objective=None)).items()
+    }
     # The names of the keypoints need no data.
     dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, lazy_init=True))
-    predicted = samples[0]['pred_instances']['keypoints'].shape[1]
-    if predicted != dataset.metainfo['num_keypoints']:
+    found = samples[0]['pred_instances']['keypoints'].shape[1]
+    expected = dataset.metainfo['num_keypoints']
+    if found != expected:
         raise ValueError(
-            f'The dump has {predicted} keypoints a person, but the data set '
-            f'of the config {dataset.metainfo["num_keypoints"]}: it was made '
-            'with another config.'
+            f'The dump has {found} keypoints a person, but the data set of '
+            f'the config {expected}: it was made with another config.'
         )
     table = {}
-    for name, evaluator in evaluators.items():
+    for name, configs in metrics.items():
+        if table:  # what is of no loss has been measured
+            configs = [config for config in configs if 'loss' in config]
+        evaluator = Evaluator(configs)
         evaluator.dataset_meta = dataset.metainfo
         numbers = evaluator.offline_evaluate(
             track_iter_progress(samples, file=sys.stderr)
@@ -119,7 +99,7 @@ def diagnose(
     return table
 
 
-def print_table(table: Dict[str, Dict[str, float]]) -> None:
+def print_table(table: Numbers) -> None:
     """Print the diagnostics."""
     printed = Table('', '', show_header=False)
     printed.columns[1].justify = 'right'
@@ -131,22 +111,18 @@ def print_table(table: Dict[str, Dict[str, float]]) -> None:
     Console().print(printed)
 
 
-def finite(value: float) -> Union[float, None]:
-    """A number for JSON, which has no NaN and no infinity."""
-    return value if math.isfinite(value) else None
-
-
-def main() -> None:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('dump', help='what tools/test.py --dump wrote')
     parser.add_argument('config', help='the config that it was made with')
-    parser.add_argument('--out', help='JSON file to write the numbers to')
+    parser.add_argument('--out', type=Path, help='JSON file to write')
     parser.add_argument(
         '--losses',
         nargs='+',
+        default=[],
         metavar='LOSS',
         help='what each of these says of the heatmaps, instead of the loss '
         'of the config; named as for tools/compare_losses.py',
@@ -158,23 +134,22 @@ def main() -> None:
         help='what distances are divided by (default: bbox)',
     )
     parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='overrides of the config, as for tools/test.py',
+        '--cfg-options', nargs='+', action=DictAction, default={}
     )
-    args = parser.parse_args()
-    for path in (args.dump, args.config):
-        if not Path(path).is_file():
-            sys.exit(f'The file {path} does not exist.')
-    if args.out and not Path(args.out).absolute().parent.is_dir():
-        sys.exit(f'The folder of --out {args.out} does not exist.')
+    return parser.parse_args()
 
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+
+def main() -> None:
+    args = parse_args()
+    # Measuring takes minutes.
+    if args.out and not args.out.absolute().parent.is_dir():
+        sys.exit(f'The folder of --out {args.out} does not exist.')
     try:
-        losses = parse_losses(args.losses or [])
+        cfg = read_config(args.config, args.cfg_options)
+    except Exception as error:  # a config is code
+        sys.exit(f'The config {args.config} cannot be read: {summary(error)}.')
+    try:
+        losses = parse_losses(args.losses)
         table = diagnose(load_dump(args.dump), cfg, args.norm_item, losses)
     except ValueError as error:
         sys.exit(str(error))
@@ -186,12 +161,13 @@ def main() -> None:
             'need a dump with False.'
         )
     if args.out:
+        # JSON has no NaN and no infinity.
         numbers = {
-            name: finite(value)
+            name: value if math.isfinite(value) else None
             for part in table.values()
             for name, value in part.items()
         }
-        write_text(Path(args.out), json.dumps(numbers, indent=2))
+        write_json(args.out, numbers)
         print(f'Wrote {args.out}')
 
 

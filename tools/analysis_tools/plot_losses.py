@@ -1,4 +1,4 @@
-"""Draw what each loss charges: the papers' figures, computed.
+r"""Draw what each loss charges: the papers' figures, computed.
 
 amse_fig2            eight heatmaps of one squared error, by every loss on
                      heatmaps
@@ -10,540 +10,357 @@ heatmap_weighting    the weights of heatmap weighting on a Gaussian
 losses               all losses of one pixel at targets 1, 0.5, 0.25 and 0
 losses_gradient      their gradients
 
-All values are those of mmpose_lossplus.losses.functional, all gradients
-autograd's of these.
+All values and gradients are those of the losses that one trains with. With
+--losses, the last two show these losses, and the others are not drawn:
+
+    python tools/analysis_tools/plot_losses.py --losses amse \
+        "mine=dict(type='my_module.MyLoss',alpha=2)"
 """
 
 import argparse
-import io
-import itertools
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
-import matplotlib
-
-matplotlib.use('Agg')  # no window: the figures go to files
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import FigureBase
+from matplotlib.figure import Figure
+from mmpose.codecs import MSRAHeatmap
+from mmpose.models.losses import KeypointMSELoss
+from mmpose.registry import MODELS
+from mmpose.utils import register_all_modules
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-# What the tools share lies in tools/.
-from mmpose_lossplus.experiments.figures import (
-    BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    SKY,
-    STYLE,
-    VERMILION,
-)
+import mmpose_lossplus as lossplus
+from mmpose_lossplus.experiments.figures import STYLE
 from mmpose_lossplus.experiments.files import replace
-from mmpose_lossplus.losses import functional as F
+from mmpose_lossplus.experiments.losses import parse_losses
+from mmpose_lossplus.losses.functional import AMSE_FORMS, WEIGHT_FNS
+from mmpose_lossplus.visualization import check_pixel_loss, penalty
 
-# Okabe and Ito's colours, which colour-blind people can tell apart.
 WIDTH = 8  # inches
 # Of the loss that the others are compared with, also where they lie on it.
-BASELINE = dict(color=BLACK, ls='--', zorder=3)
+BASELINE = dict(color='black', ls='--', zorder=3)
 
 TARGETS = (1.0, 0.5, 0.25)
 BETAS = (0.01, 0.1, 0.5)  # the default, the paper's largest, one to be seen
 BETA = BETAS[-1]
-FMSE_GAMMAS = (1.0, 2.0, 5.0)
-ANCHORS = (0.1, 0.5, 0.9)
-ANCHOR_GAMMAS = (1.0, 2.0, 5.0)
-SLACK = 0.05
+GAMMAS = (1.0, 2.0, 5.0)
+ANCHORS = dict(hard=0.1, moderate=0.5, easy=0.9)
 TOY_TARGET = (0.5, 1.0, 0.5)
 TOY_BETA = 0.1  # of what is printed with three digits
 
-Curve = Tuple[Tensor, Tensor]
-
-
-def mse(output: Tensor, target: Tensor) -> Tensor:
-    """Squared error, which is heatmap weighting without a weight."""
-    return F.heatmap_weighting_mse(output, target, None)
-
-
-def with_anchor(
-    equation: Callable[..., Tensor] = F.anchor_loss,
-    anchor: float = 0.5,
-    **parameters,
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """An equation of a pixel whose map's peak sets the anchor.
-
-    Args:
-        equation (Callable): Takes logits and targets of maps. Defaults to
-            Anchor Loss.
-        anchor (float): Anchor probability, the peak's less the slack.
-            Defaults to 0.5.
-        **parameters: More arguments of the equation.
-
-    Returns:
-        Callable: Takes logits and targets, both (N, 1, 1, 1), and returns the
-        loss of each, (N, 1, 1, 1).
-    """
-
-    def of_pixel(output: Tensor, target: Tensor) -> Tensor:
-        peak = torch.full_like(output, anchor + SLACK).logit()
-        outputs = torch.cat([output, peak], dim=-1)
-        targets = torch.cat([target, torch.ones_like(target)], dim=-1)
-        return equation(outputs, targets, slack=SLACK, **parameters)[..., :1]
-
-    return of_pixel
-
-
-def bce(output: Tensor, target: Tensor) -> Tensor:
-    """Binary cross entropy, which is Anchor Loss with gamma 0."""
-    return F.anchor_loss(output, target, gamma=0.0)
-
-
-# By name; the upper take a heatmap, the lower logits.
-ON_HEATMAPS = {
-    'MSE': mse,
-    f'AMSE, β={BETA} (default {BETAS[0]})': lambda s, g: F.amse(s, g, BETA),
-    f'RMSE, β={BETA} (default {BETAS[0]})': lambda s, g: F.rmse(s, g, BETA),
-    'FMSE, γ=1': F.fmse,
-    'heatmap weighting, x': F.heatmap_weighting_mse,
+# Of the axis, by whether the loss takes logits and is derived.
+LIMITS = {
+    (False, False): (-0.03, 1),
+    (False, True): (-2, 2),
+    (True, False): (-0.1, 4),
+    (True, True): (-1, 2),
 }
-ON_LOGITS = {
-    'BCE': bce,
-    'Anchor Loss, γ=2, q*=0.5': with_anchor(),
-    'focal loss, γ=2': F.heatmap_focal_loss,
+
+OUTPUTS = torch.linspace(-0.5, 1.5, 801, dtype=torch.double)
+PROBABILITIES = torch.linspace(0.005, 0.995, 991, dtype=torch.double)
+
+MSE, BCE = KeypointMSELoss(), lossplus.AnchorLoss(gamma=0.0)
+AMSE_BY_FORM = {
+    form.replace('_', ' '): partial(lossplus.AsymmetricMSELoss, form=form)
+    for form in AMSE_FORMS
 }
-# Of a toy of three pixels. Anchor Loss and focal loss have no place here:
-# they take probabilities, of which 1.5 is none.
+LOSSES = {
+    f'AMSE, β={BETA} (default {BETAS[0]})': lossplus.AsymmetricMSELoss(BETA),
+    f'RMSE, β={BETA} (default {BETAS[0]})': lossplus.RegularizedMSELoss(BETA),
+    'FMSE, γ=1': lossplus.FocusedMSELoss(),
+    'heatmap weighting, x': lossplus.HeatmapWeightingMSELoss(),
+    'Anchor Loss, γ=2, q*=0.5': lossplus.AnchorLoss(),
+    'focal loss, γ=2': lossplus.HeatmapFocalLoss(),
+}
+# Anchor Loss and focal loss have no place on the toy of three pixels: they
+# take probabilities, of which 1.5 is none.
 TOY_LOSSES = {
-    'MSE': mse,
-    f'RMSE, β={TOY_BETA}': lambda s, g: F.rmse(s, g, TOY_BETA),
-    **{
-        f'AMSE {form.replace("_", " ")}': (
-            lambda s, g, form=form: F.amse(s, g, TOY_BETA, form=form)
-        )
-        for form in F.AMSE_FORMS
-    },
-    'FMSE, γ=1': F.fmse,
-    'heatmap weighting, x': F.heatmap_weighting_mse,
+    'MSE': MSE,
+    f'RMSE, β={TOY_BETA}': lossplus.RegularizedMSELoss(TOY_BETA),
+    **{f'AMSE {form}': loss(TOY_BETA) for form, loss in AMSE_BY_FORM.items()},
+    'FMSE, γ=1': lossplus.FocusedMSELoss(),
+    'heatmap weighting, x': lossplus.HeatmapWeightingMSELoss(),
 }
-
-
-def outputs() -> Tensor:
-    """Values of a heatmap's pixel, (801,), from -0.5 to 1.5."""
-    return torch.linspace(-0.5, 1.5, 801, dtype=torch.double)
-
-
-def probabilities() -> Tensor:
-    """Probabilities of a pixel, (991,), from 0.005 to 0.995."""
-    return torch.linspace(0.005, 0.995, 991, dtype=torch.double)
 
 
 def curve(
-    equation: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: float
-) -> Curve:
-    """Loss of a pixel and its derivative.
+    loss: nn.Module, output: Tensor, target: float, anchor: float = 0.5
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Loss of a pixel and its derivative by the output.
 
-    Args:
-        equation (Callable): Of maps, as those of ``functional``.
-        output (Tensor): What it is given for the pixel, (N,).
-        target (float): The pixel's target.
+    The map has a second pixel, the keypoint's, which sets the anchor
+    probability of Anchor Loss: its own is this and the slack of 0.05. Output,
+    loss and derivative are (N,).
+    """
+    peak = torch.tensor(anchor + 0.05, dtype=torch.double).logit()
+    maps = torch.stack([output, peak.expand_as(output)], dim=-1)
+    targets = torch.tensor([target, 1.0]).expand_as(maps)
+    found = penalty(loss, maps[:, None, None], targets[:, None, None])
+    return found.loss[:, 0, 0, 0], found.grad[:, 0, 0, 0]
+
+
+def patterns() -> Tuple[Tensor, Tensor, Dict[str, np.ndarray]]:
+    """The eight heatmaps of amse/fig2, those with the right peak first.
 
     Returns:
-        tuple[Tensor]: Loss and derivative by the output, both (N,).
+        tuple: The heatmaps, (8, 3), whether their highest pixel is the
+        target's, (8,), and by name the mean of each loss, (8,).
     """
-    maps = output.reshape(-1, 1, 1, 1)
-    loss, grad = F.by_autograd(equation, maps, torch.full_like(maps, target))
-    return loss.flatten(), grad.flatten()
-
-
-class Pattern(NamedTuple):
-    """One of the toy's heatmaps.
-
-    Attributes:
-        signs (str): Of the errors of 0.5 of the three pixels.
-        prediction (Tensor): The heatmap, (3,).
-        right (bool): Whether its highest pixel is the target's.
-        losses (dict): Mean of each loss over the three pixels.
-    """
-
-    signs: str
-    prediction: Tensor
-    right: bool
-    losses: Dict[str, float]
-
-
-def patterns() -> List[Pattern]:
-    """The eight heatmaps of amse/fig2, those with the right peak first."""
     target = torch.tensor(TOY_TARGET, dtype=torch.double)
-    found = []
-    for signs in itertools.product((1, -1), repeat=3):
-        prediction = target + 0.5 * torch.tensor(signs)
-        maps = [x.reshape(1, 1, 1, 3) for x in (prediction, target)]
-        found.append(
-            Pattern(
-                ''.join('+' if sign > 0 else '−' for sign in signs),
-                prediction,
-                bool(prediction.argmax() == target.argmax()),
-                {k: float(f(*maps).mean()) for k, f in TOY_LOSSES.items()},
-            )
-        )
-    return sorted(found, key=lambda pattern: not pattern.right)
-
-
-def rmse_curves(target: float) -> Dict[float, Curve]:
-    """RMSE and its derivative over :func:`outputs`, by beta."""
-    return {
-        beta: curve(lambda s, g, b=beta: F.rmse(s, g, b), outputs(), target)
-        for beta in (0.0, *BETAS)
+    signs = torch.cartesian_prod(*[torch.tensor([1, -1])] * 3)
+    maps = target + 0.5 * signs
+    right = maps.argmax(dim=1) == target.argmax()
+    order = right.logical_not().sort(stable=True).indices
+    maps, right = maps[order], right[order]
+    batch = maps[:, None, None]
+    target = target.expand_as(batch)
+    losses = {
+        name: penalty(loss, batch, target).loss.mean((1, 2, 3))
+        for name, loss in TOY_LOSSES.items()
     }
+    return maps, right, losses
 
 
-def amse_curves(target: float) -> Dict[float, Curve]:
-    """AMSE and its derivative over :func:`outputs`, by beta."""
-    return {
-        beta: curve(lambda s, g, b=beta: F.amse(s, g, b), outputs(), target)
-        for beta in (0.0, *BETAS)
-    }
+def weights(loss: nn.Module, target: Tensor) -> Tensor:
+    """Weight of the squared error by target, both (H, W)."""
+    return penalty(loss, target[None, None] + 1, target[None, None]).loss[0, 0]
 
 
-def amse_penalties(target: float) -> Dict[str, Tensor]:
-    """What each form adds to the squared error at beta 1, by form."""
-    squared, _ = curve(mse, outputs(), target)
-    return {
-        form: curve(
-            lambda s, g, form=form: F.amse(s, g, 1.0, form=form),
-            outputs(),
-            target,
-        )[0]
-        - squared
-        for form in F.AMSE_FORMS
-    }
-
-
-def fmse_weights() -> Tuple[Tensor, Dict[float, Tensor]]:
-    """Targets (N,) and FMSE's weight of each, by gamma."""
-    target = torch.linspace(0, 1, 501, dtype=torch.double)
-    # The loss of an error of 1.
-    return target, {
-        gamma: F.fmse(target + 1, target, gamma)
-        for gamma in (0.0, *FMSE_GAMMAS)
-    }
-
-
-def fmse_curves(target: float) -> Dict[float, Curve]:
-    """FMSE and its derivative over :func:`outputs`, by gamma."""
-    return {
-        gamma: curve(lambda s, g, y=gamma: F.fmse(s, g, y), outputs(), target)
-        for gamma in (0.0, *FMSE_GAMMAS)
-    }
-
-
-def anchor_curves(anchor: float) -> Dict[str, Curve]:
-    """Losses of background over :func:`probabilities`, derived by the logit.
-
-    Args:
-        anchor (float): Anchor probability q*.
-
-    Returns:
-        dict: BCE, focal loss with gamma 2, and Anchor Loss by its gamma.
-    """
-    logits = probabilities().logit()
-    equations = {'BCE': bce, 'focal loss, γ=2': F.heatmap_focal_loss}
-    for gamma in ANCHOR_GAMMAS:
-        equations[f'Anchor Loss, γ={gamma:g}'] = with_anchor(
-            anchor=anchor, gamma=gamma
-        )
-    return {name: curve(f, logits, 0.0) for name, f in equations.items()}
-
-
-def gaussian(sigma: float = 2.0, radius: int = 9) -> Tensor:
-    """A target with its peak in the middle, (19, 19), as MSRAHeatmap's.
-
-    It is zero beyond three sigma.
-    """
-    x = torch.arange(-radius, radius + 1, dtype=torch.double)
-    line = (-(x**2) / (2 * sigma**2)).exp() * (x.abs() <= 3 * sigma)
-    return line[:, None] * line
-
-
-def weight_maps() -> Dict[str, Tensor]:
-    """Heatmap weighting's weights of :func:`gaussian`, by weight function."""
-    target = gaussian()
-    # The loss of an error of 1.
-    return {
-        name: F.heatmap_weighting_mse(target + 1, target, name)
-        for name in F.WEIGHT_FNS
-    }
-
-
-def draw_patterns() -> None:
+def draw_patterns() -> Figure:
     """amse/fig2."""
-    found = patterns()
-    figure = plt.figure(figsize=(WIDTH, 4.8))
-    upper, lower = figure.add_gridspec(2, 1, height_ratios=(1.0, 1.7))
-    # The left column holds the names of the losses.
-    panels = upper.subgridspec(1, 9, width_ratios=(1.75, *[1] * 8))
-    for i, pattern in enumerate(found):
-        panel = figure.add_subplot(panels[i + 1])
-        panel.bar(range(3), pattern.prediction, color=SKY, width=0.8)
-        panel.step(
-            [-0.5, 0.5, 1.5, 2.5],
-            [*TOY_TARGET, TOY_TARGET[-1]],
-            where='post',
-            color=BLACK,
-            lw=1.2,
-        )
+    maps, right, losses = patterns()
+    names = 'abcdefgh'
+    figure, panels = plt.subplot_mosaic(
+        [list(names), ['table'] * 8],
+        figsize=(WIDTH, 4.8),
+        height_ratios=(1.0, 1.7),
+    )
+    edges = np.arange(4) - 0.5
+    target = dict(edges=edges, baseline=None, color='black', lw=1.2)
+    for name, heatmap, is_right in zip(names, maps, right):
+        panel = panels[name]
+        panel.bar(range(3), heatmap, color='C4', label='prediction')
+        panel.stairs(TOY_TARGET, **target, label='target')
         panel.set(ylim=(0, 1.6), xticks=[], xlim=(-0.6, 2.6))
-        panel.set_title(f'{"abcdefgh"[i]}  {" ".join(pattern.signs)}')
-        panel.set_xlabel(
-            'right' if pattern.right else 'wrong',
-            color=GREEN if pattern.right else VERMILION,
-            weight='bold',
-        )
-        panel.grid(axis='x', alpha=0)
-        if i:
-            panel.set_yticklabels([])
-    legend = figure.add_subplot(panels[0])
-    legend.axis('off')
-    legend.text(0, 0.62, 'target', color=BLACK, weight='bold')
-    legend.plot([0, 0.5], [0.54, 0.54], color=BLACK, lw=1.2)
-    legend.text(0, 0.32, 'prediction', color=BLUE, weight='bold')
-    legend.text(0, -0.2, 'its peak is', clip_on=False)
-    legend.set(xlim=(0, 1), ylim=(0, 1))
+        signs = ['+' if s > g else '−' for s, g in zip(heatmap, TOY_TARGET)]
+        panel.set_title(f'{name}  {" ".join(signs)}')
+        verdict, colour = ('right', 'C2') if is_right else ('wrong', 'C3')
+        panel.set_xlabel(verdict, color=colour, weight='bold')
+        panel.tick_params(labelleft=name == 'a')
+    _legend(figure, panels['a'])
 
-    table = figure.add_subplot(lower)
-    names = list(TOY_LOSSES)
-    values = torch.tensor([[p.losses[n] for n in names] for p in found]).T
+    table = panels['table']
+    values = np.stack(list(losses.values()))
     # How dear among the eight, where there is a difference.
-    least, most = (f(1, keepdim=True) for f in (values.amin, values.amax))
-    spread = (most - least).where(most - least > 1e-9, torch.ones(1))
-    shades = LinearSegmentedColormap.from_list('', ['white', ORANGE])
-    table.imshow((values - least) / spread, cmap=shades, aspect='auto')
-    for row, column in itertools.product(range(len(names)), range(8)):
-        table.text(
-            column,
-            row,
-            f'{values[row, column]:.3f}',
-            ha='center',
-            va='center',
-        )
-    table.set_yticks(range(len(names)), names)
+    least = values.min(axis=1, keepdims=True)
+    ranges = np.ptp(values, axis=1, keepdims=True)
+    shades = (values - least) / np.where(ranges > 1e-9, ranges, 1)
+    colours = LinearSegmentedColormap.from_list('', ['white', 'C1'])
+    table.imshow(shades, cmap=colours, aspect='auto')
+    for (row, column), value in np.ndenumerate(values):
+        table.text(column, row, f'{value:.3f}', ha='center', va='center')
+    table.set_yticks(range(len(losses)), losses)
     table.set_xticks([])
     table.grid(False)
     table.spines[:].set_visible(False)
     table.tick_params(length=0)
-    table.axvline(sum(p.right for p in found) - 0.5, color=BLACK, lw=1)
+    table.axvline(right.sum() - 0.5, color='black', lw=1)
     table.set_xlabel(
-        f'mean loss of the three pixels, AMSE and RMSE with β={TOY_BETA}; '
-        'darker is dearer in its row'
+        'Right or wrong: the highest pixel. Table: mean loss of the three '
+        f'pixels,\nAMSE and RMSE with β={TOY_BETA}; darker is dearer in its '
+        'row.'
     )
+    return figure
 
 
-def _mark(panel: Axes, x: float) -> None:
-    """Mark the target, or the anchor."""
-    panel.axvline(x, color='0.6', lw=1, ls=':')
+def _curves(
+    panel: Axes,
+    losses: Dict[str, nn.Module],
+    target: float,
+    anchor: Optional[float] = None,
+    derived: bool = False,
+    minima: bool = False,
+) -> None:
+    """Losses of a pixel, or their derivatives, by output or probability."""
+    for label, loss in losses.items():
+        logits = getattr(loss, 'takes_logits', False)
+        x = PROBABILITIES if logits else OUTPUTS
+        output = x.logit() if logits else x
+        y = curve(loss, output, target, anchor or 0.5)[int(derived)]
+        style = BASELINE if loss in (MSE, BCE) else {}
+        (line,) = panel.plot(x, y, label=label, **style)
+        if minima:
+            at, colour = y.argmin(), line.get_color()
+            panel.plot(x[at], y[at], 'o', color=colour, ms=5, zorder=4)
+    panel.axvline(anchor or target, color='0.6', lw=1, ls=':')
+    panel.set_xlabel('probability' if logits else 'output')
 
 
-def _curves(panel: Axes, curves: Dict[float, Curve], symbol: str) -> None:
-    """Losses of a pixel by a parameter, 0 is the baseline, with minima."""
-    for value, (loss, _) in curves.items():
-        style = {} if value else BASELINE
-        label = f'{symbol}={value:g}' if value else 'MSE'
-        (line,) = panel.plot(outputs(), loss, label=label, **style)
-        lowest = loss.argmin()
-        panel.plot(
-            outputs()[lowest],
-            loss[lowest],
-            'o',
-            color=line.get_color(),
-            ms=5,
-            zorder=4,
-        )
-
-
-def _panels(
-    rows: int, columns: int, height: float, below: float
-) -> Tuple[np.ndarray, FigureBase]:
-    """Make a figure of panels.
-
-    Args:
-        rows (int): Of panels.
-        columns (int): Of panels.
-        height (float): Of the figure, in inches.
-        below (float): Of the part below, for a legend, in inches.
-
-    Returns:
-        tuple: The panels (rows, columns), with shared axes, and the part
-        below.
-    """
-    figure = plt.figure(figsize=(WIDTH, height))
-    upper, lower = figure.subfigures(
-        2, 1, height_ratios=(height - below, below)
-    )
-    panels = upper.subplots(
-        rows, columns, sharex='row', sharey='row', squeeze=False
-    )
-    return panels, lower
-
-
-def _finish(panels: np.ndarray, xlabel: str, ylabel: str, **limits) -> None:
-    """Label a row of panels."""
-    for panel in panels:
-        panel.set(xlabel=xlabel, **limits)
-    panels[0].set_ylabel(ylabel)
-
-
-def _legend(below: FigureBase, panels: List[Axes], columns: int) -> None:
-    """Write what the lines of some panels are."""
+def _legend(figure: Figure, *panels: Axes, columns: int = 5) -> None:
+    """Write below a figure what the lines of some panels are."""
     parts = [panel.get_legend_handles_labels() for panel in panels]
     handles, labels = (sum(lists, []) for lists in zip(*parts))
-    below.legend(handles, labels, loc='center', ncol=columns)
+    figure.legend(handles, labels, loc='outside lower center', ncols=columns)
 
 
-def draw_rmse() -> None:
+def draw_rmse() -> Figure:
     """amse/fig3."""
-    (panels,), below = _panels(1, 3, 3.1, 0.3)
+    figure, panels = plt.subplots(1, 3, sharey=True, figsize=(WIDTH, 3.1))
+    losses = {f'RMSE, β={b}': lossplus.RegularizedMSELoss(b) for b in BETAS}
     for panel, target in zip(panels, TARGETS):
-        _curves(panel, rmse_curves(target), 'RMSE, β')
-        _mark(panel, target)
-        panel.set_title(f'target {target:g}')
-    _finish(panels, 'output', 'loss of a pixel', ylim=(-0.03, 1))
-    _legend(below, [panels[0]], 5)
+        _curves(panel, {'MSE': MSE, **losses}, target, minima=True)
+        panel.set(title=f'target {target:g}', ylim=(-0.03, 1))
+    panels[0].set_ylabel('loss of a pixel')
+    _legend(figure, panels[0])
+    return figure
 
 
-def draw_amse() -> None:
+def draw_amse() -> Figure:
     """amse/fig4."""
-    panels, below = _panels(2, 3, 5.6, 0.3)
+    figure, panels = plt.subplots(2, 3, sharey='row', figsize=(WIDTH, 5.6))
+    losses = {f'AMSE, β={b}': lossplus.AsymmetricMSELoss(b) for b in BETAS}
     styles = ('-', '--', '-.', ':', (0, (6, 2, 1, 2, 1, 2)))
-    colours = (BLUE, ORANGE, GREEN, VERMILION, PURPLE)
-    for column, target in enumerate(TARGETS):
-        upper, lower = panels[:, column]
-        _curves(upper, amse_curves(target), 'AMSE, β')
-        upper.set_title(f'target {target:g}')
-        penalties = amse_penalties(target)
-        for (form, loss), ls, colour in zip(
-            penalties.items(), styles, colours
-        ):
-            label = form.replace('_', ' ')
-            lower.plot(outputs(), loss, ls=ls, color=colour, label=label)
-        for panel in (upper, lower):
-            _mark(panel, target)
-    _finish(panels[0], 'output', 'loss of a pixel', ylim=(-0.03, 1))
-    _finish(panels[1], 'output', 'added to MSE, over β', ylim=(-0.6, 1.6))
+    for (upper, lower), target in zip(panels.T, TARGETS):
+        _curves(upper, {'MSE': MSE, **losses}, target, minima=True)
+        upper.set(title=f'target {target:g}', ylim=(-0.03, 1))
+        squared, _ = curve(MSE, OUTPUTS, target)
+        for (form, loss), ls in zip(AMSE_BY_FORM.items(), styles):
+            added = curve(loss(1.0), OUTPUTS, target)[0] - squared
+            lower.plot(OUTPUTS, added, ls=ls, label=form)
+        lower.axvline(target, color='0.6', lw=1, ls=':')
+        lower.set(xlabel='output', ylim=(-0.6, 1.6))
+    panels[0, 0].set_ylabel('loss of a pixel')
+    panels[1, 0].set_ylabel('added to MSE, over β')
     # The right upper part is empty.
     panels[0, 0].legend(loc='upper right', borderaxespad=0)
-    _legend(below, [panels[1, 0]], 5)
+    _legend(figure, panels[1, 0])
+    return figure
 
 
-def draw_fmse() -> None:
+def draw_fmse() -> Figure:
     """FMSE's weight and loss."""
-    _, panels = plt.subplots(2, 2, figsize=(WIDTH, 5.2))
+    figure, panels = plt.subplots(2, 2, figsize=(WIDTH, 5.2))
     first, *others = panels.flat
-    target, weights = fmse_weights()
-    for gamma, weight in weights.items():
-        style = {} if gamma else BASELINE
-        label = f'FMSE, γ={gamma:g}' if gamma else 'MSE'
-        first.semilogy(target, weight, label=label, **style)
+    losses = {f'FMSE, γ={g:g}': lossplus.FocusedMSELoss(g) for g in GAMMAS}
+    x = torch.linspace(0, 1, 501, dtype=torch.double)
+    first.semilogy(x, torch.ones_like(x), label='MSE', **BASELINE)
+    for label, loss in losses.items():
+        first.semilogy(x, weights(loss, x[None])[0], label=label)
     first.set(xlabel='target', ylabel='weight of a pixel', ylim=(1e-6, 4))
     first.set_title('weight')
     first.legend(loc='lower right')
     for panel, target in zip(others, (1.0, 0.5, 0.0)):
-        _curves(panel, fmse_curves(target), 'FMSE, γ')
-        _mark(panel, target)
-        panel.set(title=f'loss at target {target:g}', ylim=(-0.03, 1))
-        panel.set(xlabel='output', ylabel='loss of a pixel')
-        panel.set_xticks([-0.5, 0, 0.5, 1, 1.5])
+        _curves(panel, {'MSE': MSE, **losses}, target, minima=True)
+        panel.set(title=f'loss at target {target:g}', ylabel='loss of a pixel')
+        panel.set(xticks=[-0.5, 0, 0.5, 1, 1.5], ylim=(-0.03, 1))
+    return figure
 
 
-def draw_anchor() -> None:
+def draw_anchor() -> Figure:
     """Anchor Loss of background, and its gradient."""
-    panels, below = _panels(2, 3, 5.4, 0.3)
-    styles = {'BCE': BASELINE, 'focal loss, γ=2': dict(color=PURPLE, ls='-.')}
-    names = ('hard', 'moderate', 'easy')
-    for column, (anchor, name) in enumerate(zip(ANCHORS, names)):
-        curves = anchor_curves(anchor)
-        for row, panel in enumerate(panels[:, column]):
-            for label, curve_of_loss in curves.items():
-                panel.plot(
-                    probabilities(),
-                    curve_of_loss[row],
-                    label=label,
-                    **styles.get(label, {}),
-                )
-            _mark(panel, anchor)
-        panel = panels[0, column]
-        at_anchor = torch.tensor([anchor], dtype=torch.double).logit()
-        crossing, _ = curve(bce, at_anchor, 0.0)
-        panel.plot(anchor, crossing, 'o', color=BLACK, zorder=4)
-        panel.set_title(f'anchor q* = {anchor:g} ({name})')
-    x = 'probability q of background'
-    _finish(panels[0], x, 'loss of a pixel', ylim=(-0.1, 4))
-    _finish(panels[1], x, 'gradient by the logit', ylim=(-0.1, 4))
-    _legend(below, [panels[0, 0]], 5)
+    figure, panels = plt.subplots(2, 3, sharey='row', figsize=(WIDTH, 5.4))
+    losses = {f'Anchor Loss, γ={g:g}': lossplus.AnchorLoss(g) for g in GAMMAS}
+    focal = {'focal loss, γ=2': lossplus.HeatmapFocalLoss()}
+    losses = {'BCE': BCE, **losses, **focal}
+    for column, (name, anchor) in zip(panels.T, ANCHORS.items()):
+        for derived, panel in enumerate(column):
+            _curves(panel, losses, 0.0, anchor, bool(derived))
+            panel.lines[len(losses) - 1].set_linestyle('-.')
+            panel.set(xlabel='probability q of background', ylim=(-0.1, 4))
+        # Where Anchor Loss is BCE.
+        crossing = -np.log(1 - anchor)
+        column[0].plot(anchor, crossing, 'o', color='black', zorder=4)
+        column[0].set_title(f'anchor q* = {anchor:g} ({name})')
+    panels[0, 0].set_ylabel('loss of a pixel')
+    panels[1, 0].set_ylabel('gradient by the logit')
+    _legend(figure, panels[0, 0])
+    return figure
 
 
-def draw_weights() -> None:
+def draw_weights() -> Figure:
     """Heatmap weighting's weights."""
-    maps = {'target G': gaussian(), **weight_maps()}
-    labels = ['target G', 'F(x) = x', 'F(x) = 2x', 'F(x) = x²', 'F(x) = eˣ']
-    figure = plt.figure(figsize=(WIDTH, 4.4))
-    upper, lower = figure.add_gridspec(2, 1, height_ratios=(1, 1.25))
-    panels = upper.subgridspec(1, 5).subplots()
-    highest = max(float(x.max()) for x in maps.values())
-    for panel, image, label in zip(panels, maps.values(), labels):
+    codec = MSRAHeatmap(input_size=(19, 19), heatmap_size=(19, 19), sigma=2)
+    encoded = codec.encode(np.full((1, 1, 2), 9.0))
+    target = torch.from_numpy(encoded['heatmaps'][0])
+    formulas = dict(linear='x', double='2x', square='x²', exp='eˣ')
+    maps = {}
+    for name in WEIGHT_FNS:
+        loss = lossplus.HeatmapWeightingMSELoss(name)
+        maps[f'F(x) = {formulas[name]}'] = weights(loss, target)
+    figure, panels = plt.subplot_mosaic(
+        [['target G', *maps, 'bar'], ['lines'] * 6],
+        figsize=(WIDTH, 4.4),
+        height_ratios=(1, 1.3),
+        width_ratios=(*[1] * 5, 0.06),
+    )
+    lines, bar = panels.pop('lines'), panels.pop('bar')
+    highest = max(image.max() for image in maps.values())
+    for image, (title, panel) in zip([target, *maps.values()], panels.items()):
         drawn = panel.imshow(image, cmap='viridis', vmin=0, vmax=highest)
-        panel.set(title=label, xticks=[], yticks=[])
+        panel.set(title=title, xticks=[], yticks=[])
         panel.grid(False)
         panel.spines[:].set_visible(False)
-    figure.colorbar(drawn, ax=panels, label='G, or weight F(G) + 1')
-    panel = figure.add_subplot(lower)
-    middle = len(gaussian()) // 2
-    x = torch.arange(-middle, middle + 1)
-    panel.plot(x, torch.ones(len(x)), label='MSE', **BASELINE)
-    for (_, image), label in zip(weight_maps().items(), labels[1:]):
-        panel.plot(x, image[middle], label=label, marker='.')
-    panel.set(
+    bar.grid(False)
+    figure.colorbar(drawn, cax=bar, label='G, or weight F(G) + 1')
+    middle = len(target) // 2
+    x = range(-middle, middle + 1)
+    lines.plot(x, np.ones(len(x)), label='MSE', **BASELINE)
+    for label, image in maps.items():
+        lines.plot(x, image[middle], label=label, marker='.')
+    lines.set(
         xlabel='distance from the peak (pixels)',
         ylabel='weight F(G) + 1',
         ylim=(0, None),
-        xticks=range(-middle, middle + 1, 3),
+        xticks=x[::3],
     )
-    panel.legend(loc='upper right')
+    lines.legend(loc='upper right')
+    return figure
 
 
-def draw_losses(derived: bool) -> None:
-    """All losses side by side, or their gradients."""
-    panels, below = _panels(2, 4, 5.4, 0.45)
-    rows = (
-        (ON_HEATMAPS, outputs(), outputs()),
-        (ON_LOGITS, probabilities(), probabilities().logit()),
+def draw_losses(losses: Dict[str, nn.Module], derived: bool) -> Figure:
+    """Losses side by side, or their gradients."""
+    rows = [{'MSE': MSE}, {'BCE': BCE}]
+    for name, loss in losses.items():
+        rows[getattr(loss, 'takes_logits', False)][name] = loss
+    rows = [row for row in rows if len(row) > 1]
+    targets = (*TARGETS, 0.0)
+    figure, panels = plt.subplots(
+        *(len(rows), len(targets)),
+        sharey='row',
+        squeeze=False,
+        figsize=(WIDTH, 0.6 + 2.4 * len(rows)),
     )
-    colours = ((BLUE, ORANGE, GREEN, VERMILION), (SKY, PURPLE))
-    for column, target in enumerate((*TARGETS, 0.0)):
-        for panel, (losses, x, output), shown in zip(
-            panels[:, column], rows, colours
-        ):
-            (baseline, f), *others = losses.items()
-            y = curve(f, output, target)[int(derived)]
-            panel.plot(x, y, label=baseline, **BASELINE)
-            # Ever thinner, to show where one lies on another.
-            widths = (3.6, 2.8, 2.0, 1.2)
-            for (name, f), colour, lw in zip(others, shown, widths):
-                y = curve(f, output, target)[int(derived)]
-                panel.plot(x, y, label=name, color=colour, lw=lw)
-            _mark(panel, target)
-        panels[0, column].set_title(f'target {target:g}')
-    limits = ((-2, 2), (-1, 2)) if derived else ((-0.03, 1), (-0.1, 4))
-    what = 'gradient' if derived else 'loss of a pixel'
-    ylabels = (what, f'{what} by the logit' if derived else what)
-    xlabels = ('output', 'probability')
-    for row, limit, xlabel, ylabel in zip(panels, limits, xlabels, ylabels):
-        _finish(row, xlabel, ylabel, ylim=limit, xticks=[0, 0.5, 1])
-    _legend(below, list(panels[:, 0]), 4)
+    first = 0  # of the colours
+    for row, shown in zip(panels, rows):
+        logits = 'BCE' in shown
+        # Ever thinner, to show where one lies on another.
+        widths = np.linspace(3.6, 1.2, max(len(shown) - 1, 4))
+        for panel, target in zip(row, targets):
+            _curves(panel, shown, target, derived=derived)
+            for i, width in enumerate(widths[: len(shown) - 1]):
+                panel.lines[i + 1].set(lw=width, color=f'C{first + i}')
+            panel.set(xticks=[0, 0.5, 1], ylim=LIMITS[logits, derived])
+        what = 'gradient' if derived else 'loss of a pixel'
+        row[0].set_ylabel(what + ' by the logit' * (logits and derived))
+        first += len(shown) - 1
+    for panel, target in zip(panels[0], targets):
+        panel.set_title(f'target {target:g}')
+    _legend(figure, *panels[:, 0], columns=4)
+    return figure
+
+
+def side_by_side(losses: Dict[str, nn.Module]) -> Dict[str, Callable]:
+    return {
+        'losses': partial(draw_losses, losses, derived=False),
+        'losses_gradient': partial(draw_losses, losses, derived=True),
+    }
 
 
 FIGURES = {
@@ -553,24 +370,23 @@ FIGURES = {
     'fmse_gamma': draw_fmse,
     'anchor_fig2': draw_anchor,
     'heatmap_weighting': draw_weights,
-    'losses': lambda: draw_losses(False),
-    'losses_gradient': lambda: draw_losses(True),
+    **side_by_side(LOSSES),
 }
 
 
-def save(name: str, path: Path) -> None:
-    """Draw a figure of :data:`FIGURES` and write it as PNG.
+def save(draw: Callable[[], Figure], path: Path) -> None:
+    """Draw a figure and write it as PNG.
 
     With one version of matplotlib the bytes are always the same.
     """
-    file = io.BytesIO()
     with plt.rc_context(STYLE):
-        FIGURES[name]()
-        plt.savefig(file, format='png')
-        plt.close()
-    # Half as large, and looks the same.
-    image = Image.open(file).convert('RGB').quantize(256)
-    replace(path, lambda p: image.save(p, format='png', optimize=True))
+        figure = draw()
+        figure.canvas.draw()
+        # A palette makes the file half as large, and it looks the same.
+        image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba()))
+        image = image.convert('RGB').quantize(256)
+        replace(path, lambda p: image.save(p, format='png', optimize=True))
+        plt.close(figure)
 
 
 def main() -> None:
@@ -581,17 +397,38 @@ def main() -> None:
     parser.add_argument(
         '--out',
         type=Path,
-        default=Path('docs', 'figures'),
-        help='folder of the figures (default: docs/figures)',
+        help='folder of the figures (default: docs/figures, with --losses '
+        'work_dirs/figures)',
+    )
+    parser.add_argument(
+        '--losses',
+        nargs='+',
+        metavar='LOSS',
+        help='draw these side by side, named as for tools/compare_losses.py '
+        'or "NAME=dict(type=\'module.Class\',...)", where Python finds the '
+        'module, which may be your own',
     )
     args = parser.parse_args()
+    figures, out = FIGURES, Path('docs', 'figures')
+    if args.losses:
+        out = Path('work_dirs', 'figures')
+        register_all_modules()
+        try:
+            losses = parse_losses(args.losses)
+            losses = {name: MODELS.build(x) for name, x in losses.items()}
+            for loss in losses.values():
+                check_pixel_loss(loss)
+        except ValueError as error:
+            sys.exit(str(error))
+        figures = side_by_side(losses)
+    out = args.out or out
     try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        for name in FIGURES:
-            save(name, args.out / f'{name}.png')
-            print(f'Wrote {args.out / name}.png')
+        out.mkdir(parents=True, exist_ok=True)
+        for name, draw in figures.items():
+            save(draw, out / f'{name}.png')
+            print(f'Wrote {out / name}.png')
     except OSError as error:
-        sys.exit(f'--out {args.out} cannot be written: {error.strerror}.')
+        sys.exit(f'--out {out} cannot be written: {error.strerror}.')
 
 
 if __name__ == '__main__':

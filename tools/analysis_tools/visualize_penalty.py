@@ -13,21 +13,20 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Iterator, Optional
 
-import cv2
 import numpy as np
 from mmengine.config import Config, DictAction
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
-from mmpose.registry import DATASETS, MODELS
+from mmpose.datasets.transforms import GenerateTarget
+from mmpose.registry import DATASETS, MODELS, TRANSFORMS
+from PIL import Image
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmpose_lossplus.experiments.configs import move_data
-
-# What the tools share lies in tools/.
+from mmpose_lossplus.experiments.configs import component_class, read_config
 from mmpose_lossplus.experiments.files import replace
 from mmpose_lossplus.experiments.losses import parse_losses
 from mmpose_lossplus.experiments.weights import load_from_file, summary
@@ -35,107 +34,77 @@ from mmpose_lossplus.visualization import (
     draw_penalties,
     find_keypoints,
     penalty_rows,
-    pixel_loss,
 )
 
 
-def load_config(path: str, options: Dict[str, Any]) -> Config:
-    """Read a config and put options over it."""
-    if not Path(path).is_file():
-        sys.exit(f'The config {path} does not exist.')
-    try:
-        cfg = Config.fromfile(path)
-        cfg.merge_from_dict(move_data(cfg, options))
-    except Exception as error:  # a config is code and can raise anything
-        sys.exit(f'The config {path} cannot be read: {summary(error)}.')
-    if 'model' not in cfg:
-        sys.exit(f'The config {path} has no model.')
-    init_default_scope(cfg.get('default_scope', 'mmpose'))
-    return cfg
-
-
-def load_model(
+def build_model(
     cfg: Config, config: str, checkpoint: Optional[str]
 ) -> nn.Module:
     """Build the model of a config, with weights or random ones."""
-    if checkpoint and not Path(checkpoint).is_file():
-        sys.exit(f'The checkpoint {checkpoint} does not exist.')
     # That of a test-time augmentation is inside.
     model_cfg = cfg.model.get('module', cfg.model)
-    try:
-        if 'backbone' in model_cfg:
-            model_cfg.backbone.init_cfg = None
-        model = MODELS.build(model_cfg)
-    except Exception as error:  # as above
-        sys.exit(f'The model of {config} cannot be built: {summary(error)}.')
-    if checkpoint is None:
-        print('NO CHECKPOINT: the weights are RANDOM.')
-        logging.disable(logging.INFO)  # MMEngine tells of each parameter
-        model.init_weights()
-        logging.disable(logging.NOTSET)
+    if 'backbone' in model_cfg:
+        model_cfg.backbone.init_cfg = None
+    model = MODELS.build(model_cfg)
+    if checkpoint:
+        load_from_file(model, checkpoint, config)
         return model
-    load_from_file(model, checkpoint, config)
+    print('NO CHECKPOINT: the weights are RANDOM.')
+    logging.disable(logging.INFO)  # MMEngine tells of each parameter
+    model.init_weights()
+    logging.disable(logging.NOTSET)
     return model
 
 
-def find_transform(value: Any, name: str) -> Optional[dict]:
-    """The first transform of a type in (a part of) a config."""
+def find_generate_target(value: Any) -> Optional[dict]:
+    """The first ``GenerateTarget`` in (a part of) a config."""
     if isinstance(value, dict):
-        if str(value.get('type')).split('.')[-1] == name:
+        kind = component_class(value, TRANSFORMS)
+        if isinstance(kind, type) and issubclass(kind, GenerateTarget):
             return value
         value = list(value.values())
     if isinstance(value, (list, tuple)):
-        for child in value:
-            found = find_transform(child, name)
-            if found is not None:
-                return found
+        return next(filter(None, map(find_generate_target, value)), None)
     return None
 
 
-def load_dataset(cfg: Config, config: str, split: str) -> Dataset:
+def build_dataset(cfg: Config, split: str) -> Dataset:
     """Build a data set with targets.
 
     Pipelines that validate and test have none: they get the training's. Their
     people are those with labels, not those that a detector found.
     """
     loader = cfg.get(f'{split}_dataloader')
-    generate = find_transform(cfg.get('train_dataloader'), 'GenerateTarget')
+    generate = find_generate_target(cfg.get('train_dataloader'))
     if loader is None or generate is None:
-        sys.exit(
-            f'The config {config} has no {split}_dataloader, or no '
-            'GenerateTarget in its train_dataloader.'
+        raise ValueError(
+            f'there must be a {split}_dataloader, and a GenerateTarget in the '
+            'train_dataloader'
         )
     dataset = loader.dataset
-    if find_transform(dataset, 'GenerateTarget') is None:
+    if find_generate_target(dataset) is None:
         if not dataset.get('pipeline'):
-            sys.exit(
-                f'The {split} set of {config} has no pipeline of its own, got '
-                f'a {dataset.type}.'
-            )
+            raise ValueError(f'a {dataset.type} has no pipeline of its own')
         dataset.pipeline.insert(-1, generate)
         if dataset.get('bbox_file'):
             dataset.bbox_file = None
-    try:
-        return DATASETS.build(dataset)
-    except Exception as error:  # pipelines and files can raise anything
-        sys.exit(
-            f'The {split} set of {config} cannot be loaded: {summary(error)}.'
-        )
+    built = DATASETS.build(dataset)
+    if not len(built):
+        raise ValueError('there are no labelled people')
+    return built
 
 
-def spread(dataset: Dataset, num: int) -> Iterator[dict]:
-    """Samples spread over a data set, people with labels if there are any."""
-    edges = np.linspace(0, len(dataset), min(num, len(dataset)) + 1)
-    for begin, end in zip(edges.astype(int), edges.astype(int)[1:]):
-        first = None
-        for i in range(begin, end):
+def spaced_samples(dataset: Dataset, num: int) -> Iterator[dict]:
+    """Samples spaced over a data set, those with labels if there are any."""
+    for part in np.array_split(range(len(dataset)), min(num, len(dataset))):
+        for i in part:
             sample = dataset[i]
-            first = sample if first is None else first
             labels = sample['data_samples'].gt_instance_labels
             if labels.keypoint_weights.any():
-                first = sample
                 break
-        yield first
+        else:
+            sample = dataset[part[0]]
+        yield sample
 
 
 def parse_args() -> argparse.Namespace:
@@ -145,7 +114,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('config', help='of a top-down heatmap model')
     parser.add_argument(
-        'checkpoint', nargs='?', help='its weights (default: random ones)'
+        'checkpoint', nargs='?', help='path or URL (default: random weights)'
     )
     parser.add_argument(
         '--split',
@@ -157,19 +126,15 @@ def parse_args() -> argparse.Namespace:
         '--num',
         type=int,
         default=4,
-        metavar='N',
-        help='samples, spread over the set (default: 4)',
+        help='samples, spaced over it (default: 4)',
     )
     parser.add_argument(
-        '--indices',
-        type=int,
-        nargs='+',
-        metavar='I',
-        help='numbers of samples in the set, instead of --num',
+        '--indices', type=int, nargs='+', help='of samples, instead of --num'
     )
     parser.add_argument(
         '--losses',
         nargs='+',
+        default=[],
         metavar='LOSS',
         help='several side by side, as tools/compare_losses.py names them: '
         '"mse anchor flat=dict(type=\'AnchorLoss\',gamma=1)" (default: that '
@@ -178,6 +143,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--keypoints',
         nargs='+',
+        default=[],
         metavar='K',
         help='names or numbers (default: of each sample the one that the '
         'first loss charges most)',
@@ -185,87 +151,67 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out',
         type=Path,
-        default=Path('penalty.png'),
-        help='picture to write (default: penalty.png)',
+        default=Path('work_dirs', 'penalty_maps'),
+        help='folder of the picture (default: work_dirs/penalty_maps)',
     )
     parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='changes of the config, such as data_root=DIR',
+        '--cfg-options', nargs='+', action=DictAction, default={}
     )
     # The checkpoint may come after options too.
-    return parser.parse_intermixed_args()
+    args = parser.parse_intermixed_args()
+    if args.num < 1:
+        parser.error(f'--num must be positive, got {args.num}')
+    return args
 
 
-def check_out(path: Path) -> None:
-    """End unless a picture can be written."""
-    if path.suffix.lower() != '.png':
-        sys.exit(f'--out must be a .png file, got {path}.')
+def draw(args: argparse.Namespace) -> np.ndarray:
+    """The grid that was asked for."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        sys.exit(f'--out {path} cannot be written: {error.strerror}.')
-    if path.is_dir():
-        sys.exit(f'--out {path} cannot be written: it is a folder.')
+        cfg = read_config(args.config, args.cfg_options)
+        init_default_scope(cfg.get('default_scope', 'mmpose'))
+        # Random weights and augmentation are the same each time.
+        set_random_seed(0)
+        model = build_model(cfg, args.config, args.checkpoint)
+        dataset = build_dataset(cfg, args.split)
+    except Exception as error:  # configs, pipelines and data raise anything
+        sys.exit(f'{args.config} cannot be drawn: {summary(error)}.')
+    # The config has imported what it names, such as the user's own losses.
+    losses = parse_losses(args.losses)
+    losses = {name: MODELS.build(loss) for name, loss in losses.items()}
+    keypoints = find_keypoints(dataset.metainfo, args.keypoints)
+    for index in args.indices or ():
+        if not 0 <= index < len(dataset):
+            raise ValueError(
+                f'--indices must be from 0 to {len(dataset) - 1}, the '
+                f'{args.split} set of {args.config}, got {index}.'
+            )
+    if args.indices:
+        samples = [dataset[i] for i in args.indices]
+    else:
+        samples = list(spaced_samples(dataset, args.num))
+    rows = penalty_rows(
+        model,
+        pseudo_collate(samples),
+        losses or None,
+        keypoints,
+        list(dataset.metainfo['keypoint_id2name'].values()),
+    )
+    return draw_penalties(rows)
 
 
 def main() -> None:
     args = parse_args()
-    if args.num < 1:
-        sys.exit(f'--num must be positive, got {args.num}.')
-    check_out(args.out)
-    losses = None
-    if args.losses:
-        try:
-            losses = parse_losses(args.losses)
-        except ValueError as error:
-            sys.exit(str(error))
-        losses = {name: MODELS.build(x) for name, x in losses.items()}
-    cfg = load_config(args.config, args.cfg_options)
-    # Random weights and augmentation are the same each time.
-    set_random_seed(0)
-    model = load_model(cfg, args.config, args.checkpoint)
     try:
-        if losses is None:
-            pixel_loss(model)
-        dataset = load_dataset(cfg, args.config, args.split)
-        keypoints = args.keypoints and find_keypoints(
-            dataset.metainfo, args.keypoints
-        )
-        for index in args.indices or ():
-            if not 0 <= index < len(dataset):
-                sys.exit(
-                    f'--indices must be from 0 to {len(dataset) - 1}, the '
-                    f'{args.split} set of {args.config}, got {index}.'
-                )
-        if not len(dataset):
-            sys.exit(
-                f'The {args.split} set of {args.config} has no labelled '
-                'people.'
-            )
-        samples: List[dict] = (
-            [dataset[i] for i in args.indices]
-            if args.indices
-            else list(spread(dataset, args.num))
-        )
-        rows = penalty_rows(
-            model,
-            pseudo_collate(samples),
-            losses,
-            keypoints,
-            list(dataset.metainfo['keypoint_id2name'].values()),
-        )
+        grid = Image.fromarray(draw(args))
     except ValueError as error:
         sys.exit(str(error))
-    grid = draw_penalties(rows)
-    _, png = cv2.imencode('.png', grid[..., ::-1])
+    file = args.out / 'penalty_maps.png'
     try:
-        replace(args.out, lambda path: path.write_bytes(png.tobytes()))
+        args.out.mkdir(parents=True, exist_ok=True)
+        replace(file, lambda path: grid.save(path, format='png'))
     except OSError as error:
         sys.exit(f'--out {args.out} cannot be written: {error.strerror}.')
-    print(f'Wrote {args.out}: {len(rows)} rows')
+    print(f'Wrote {file}')
 
 
 if __name__ == '__main__':
