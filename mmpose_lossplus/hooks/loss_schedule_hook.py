@@ -1,6 +1,5 @@
-import inspect
 from bisect import bisect_right
-from typing import Any, Dict, List, Sequence, Set, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 from mmengine.hooks import Hook
@@ -8,6 +7,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpose.registry import HOOKS
 from torch import nn
+
+from ..losses.heatmap_losses import arguments_of
 
 
 def _check_pairs(name: str, pairs: Sequence[Tuple[int, float]]) -> None:
@@ -27,17 +28,6 @@ def _check_pairs(name: str, pairs: Sequence[Tuple[int, float]]) -> None:
             f'The schedule of {name} must be pairs of a beginning, from 0 on '
             f'and growing, and a number, got {pairs!r}.'
         )
-
-
-def _arguments(cls: type) -> Set[str]:
-    """Names of a class's arguments; ``**kwargs`` are those of its base."""
-    names = set()
-    for base in cls.__mro__:
-        parameters = inspect.signature(base.__init__).parameters
-        names.update(parameters)
-        if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
-            break
-    return names
 
 
 @HOOKS.register_module()
@@ -157,7 +147,7 @@ class LossScheduleHook(Hook):
             for module in root.modules()
             # No flag, which is a number for Python.
             if type(getattr(module, name, None)) in (int, float)
-            and name in _arguments(type(module))
+            and name in arguments_of(type(module))
         ]
         if not found:
             raise ValueError(
@@ -171,7 +161,7 @@ class LossScheduleHook(Hook):
         for loss in {x for found in self._losses.values() for x in found}:
             arguments = {
                 name: getattr(loss, name)
-                for name in _arguments(type(loss))
+                for name in arguments_of(type(loss))
                 if hasattr(loss, name)
             }
             for name, found in self._losses.items():
