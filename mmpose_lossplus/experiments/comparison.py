@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import logging
 import math
 import os
 import re
@@ -272,8 +273,12 @@ def constant_scores(cfg: Config) -> Dict[str, float]:
     evaluator = cfg.val_evaluator
     if not has_evaluator(cfg):
         evaluator = dict(type='Evaluator', metrics=own_metrics(cfg))
-    with contextlib.redirect_stdout(None), warnings.catch_warnings():
+    with contextlib.ExitStack() as quiet:
+        quiet.enter_context(contextlib.redirect_stdout(None))
+        quiet.enter_context(warnings.catch_warnings())
         warnings.simplefilter('ignore')  # of keypoints without a label
+        quiet.callback(logging.disable, logging.NOTSET)
+        logging.disable(logging.INFO)
         loader = Runner.build_dataloader(loader)
         samples = [x for batch in loader for x in batch['data_samples']]
         truth = [sample.gt_instances for sample in samples]
@@ -299,7 +304,8 @@ def constant_scores(cfg: Config) -> Dict[str, float]:
         scores = evaluator.evaluate(len(samples))
     infos = [sample.get('raw_ann_info') for sample in samples]
     areas = [info.get('area') for info in infos if isinstance(info, dict)]
-    if 'coco/AP' in scores and areas and not any(areas):
+    by_area = any(m.get('use_area', True) for m in own_metrics(cfg))
+    if 'coco/AP' in scores and by_area and areas and not any(areas):
         raise ValueError(
             f'The area of all {len(areas)} annotations for validation is '
             f"{areas[0]}, so that COCO's AP is 0 whatever is predicted: "
