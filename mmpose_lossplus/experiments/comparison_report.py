@@ -246,7 +246,7 @@ def draw_curves(comparison: Comparison) -> None:
     axes.axhline(comparison.target, color='grey', lw=0.8, ls=':', label=target)
     if len(curves) == 1:
         axes.set_xlim(curves.index[0] - 0.5, curves.index[0] + 0.5)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.set(
         xlabel='epoch',
         ylabel=comparison.score,
