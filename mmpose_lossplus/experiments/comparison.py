@@ -36,6 +36,7 @@ from ..evaluation import (
     diagnostic_metrics,
 )
 from ..hooks import LossScheduleHook
+from . import trainings
 from .checkpoints import checkpoint_to_resume, rewind
 from .configs import (
     TOOLS,
@@ -47,17 +48,6 @@ from .configs import (
 from .files import write_json, write_text
 from .losses import drop_schedules, set_loss
 from .statistics import Logged, read_logs
-from .trainings import (
-    Step,
-    StepError,
-    check,
-    commit,
-    hold,
-    start,
-    stop,
-    train_command,
-    versions,
-)
 
 # Of which more is better.
 SCORES = {
@@ -204,19 +194,18 @@ def take_score(cfg: Config, score: Optional[str] = None) -> str:
     checkpoint = cfg.default_hooks.checkpoint
     best = checkpoint.pop('save_best', None)
     rule = checkpoint.pop('rule', None)
-    best = best if isinstance(best, str) and best != 'auto' else None
-    score = score or best
-    if score and score == best and rule == 'less':
-        raise ValueError(
-            f'The config looks for the smallest {best}: give a --score of '
-            'which more is better.'
-        )
     metrics = own_metrics(cfg)
     classes = (component_class(metric, METRICS) for metric in metrics)
     known = [SCORES[metric] for metric in classes if metric in SCORES]
+    if isinstance(best, str) and best != 'auto' and score in (None, best):
+        score = best if rule != 'less' else None
+        known = []
     if not score and not known:
         names = ', '.join(metric['type'] for metric in metrics)
-        raise ValueError(f'The config evaluates by {names}: give a --score.')
+        raise ValueError(
+            f'The config evaluates by {names} and looks for the {rule or ""} '
+            f'{best}: give a --score of which more is better.'
+        )
     return score or known[0]
 
 
@@ -320,7 +309,7 @@ class Run:
 
     loss: str
     seed: int
-    step: Step
+    step: trainings.Step
     logged: Optional[Logged] = None
     problem: str = ''
 
@@ -385,7 +374,7 @@ def make_runs(
             config = folder / 'configs' / name / f'seed{seed}.py'
             work_dir = folder / name / f'seed{seed}'
             script = TOOLS / 'train.py'
-            step = Step(script, work_dir, str(config), cfg, [], gpus)
+            step = trainings.Step(script, work_dir, str(config), cfg, [], gpus)
             runs.append(Run(name, seed, step))
     return runs
 
@@ -449,7 +438,9 @@ def train_all(
     running: Dict[int, Tuple[Run, subprocess.Popen]] = {}
     with contextlib.ExitStack() as stack:
         for run in todo:
-            run.step.lock = stack.enter_context(hold(run.step.folder))
+            run.step.lock = stack.enter_context(
+                trainings.hold(run.step.folder)
+            )
         if console.is_terminal:
             stack.enter_context(live_table(runs, score, console))
         try:
@@ -462,11 +453,11 @@ def train_all(
                     if process.poll() is None:
                         continue
                     del running[slot]
-                    stop(run.step, process)
+                    trainings.stop(run.step, process)
                     try:
-                        check(run.step, process)
+                        trainings.check(run.step, process)
                         run.complete(score)
-                    except StepError as error:
+                    except trainings.StepError as error:
                         run.problem = str(error)
                     report()
                     if not console.is_terminal:
@@ -478,20 +469,22 @@ def train_all(
                 time.sleep(0.2)
         finally:
             for run, process in running.values():
-                stop(run.step, process)
+                trainings.stop(run.step, process)
 
 
-def begin(step: Step, slot: int, args: argparse.Namespace) -> subprocess.Popen:
+def begin(
+    step: trainings.Step, slot: int, args: argparse.Namespace
+) -> subprocess.Popen:
     """Train, from the start or from where it was cut off."""
     checkpoint = checkpoint_to_resume(step.folder)
     rewind(step.folder, checkpoint)
-    made = dict(commit=commit(), versions=versions())
+    made = dict(commit=trainings.commit(), versions=trainings.versions())
     write_json(step.folder / 'train.json', made)
     config = Path(step.config)
     config.parent.mkdir(parents=True, exist_ok=True)
     write_text(config, step.cfg.pretty_text)
-    command = train_command(step, args, checkpoint is not None)
-    return start(step, command, environment(slot, args.jobs))
+    command = trainings.train_command(step, args, checkpoint is not None)
+    return trainings.start(step, command, environment(slot, args.jobs))
 
 
 def environment(slot: int, jobs: int) -> Dict[str, str]:
@@ -535,15 +528,15 @@ def collect(
     names = ['loss', 'seed']
     epochs = {key: logged.metrics for key, logged in ended.items()}
     epochs = pd.concat(epochs, names=[*names, 'epoch']).reset_index()
-    trainings = {
+    rows = {
         key: {
             'seconds per iteration': logged.seconds,
             'logs': ' '.join(str(x.relative_to(folder)) for x in logged.logs),
         }
         for key, logged in ended.items()
     }
-    trainings = pd.DataFrame.from_dict(trainings, orient='index')
-    return epochs, trainings.rename_axis(names)
+    table = pd.DataFrame.from_dict(rows, orient='index').rename_axis(names)
+    return epochs, table
 
 
 def describe(runs: List[Run], command: str) -> List[str]:

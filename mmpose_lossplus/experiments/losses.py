@@ -3,7 +3,7 @@
 import ast
 import inspect
 import re
-from typing import Dict, List, Optional
+from typing import Dict, List
 
 from mmengine.config import Config
 from mmpose.codecs import MegviiHeatmap, MSRAHeatmap, UDPHeatmap
@@ -116,15 +116,14 @@ def set_loss(cfg: Config, loss: dict) -> None:
         # 8 of 17, as in the paper of the cascaded pyramid network.
         loss.setdefault('topk', max(1, head.out_channels // 2))
 
-    def replaced(old: Optional[dict]) -> dict:
-        weight = (old or {}).get('loss_weight')
-        return loss if weight is None else {'loss_weight': weight, **loss}
-
     old = head.get('loss')
-    if isinstance(old, (list, tuple)):
-        head.loss = [replaced(x) for x in old]
-    else:
-        head.loss = replaced(old)
+    stages = old if isinstance(old, (list, tuple)) else [old]
+    weights = [(x or {}).get('loss_weight') for x in stages]
+    new = [
+        loss if weight is None else {'loss_weight': weight, **loss}
+        for weight in weights
+    ]
+    head.loss = new if stages is old else new[0]
     takes_logits = getattr(loss_class, 'takes_logits', False)
     final_layer = head.get('final_layer', dict(kernel_size=1))
     sigmoid = component_class(final_layer or {}, MODELS) is SigmoidConv2d
@@ -139,15 +138,13 @@ def set_loss(cfg: Config, loss: dict) -> None:
                 f'{loss_class.__name__} takes logits, for which this '
                 f'{head_class.__name__} has no final layer to replace.'
             )
-        head.final_layer = dict(
-            final_layer, type='SigmoidConv2d', prior_prob=PRIOR
-        )
+        layer = dict(final_layer, type='SigmoidConv2d', prior_prob=PRIOR)
+        head.final_layer = layer
     elif sigmoid and not takes_logits:
-        head.final_layer = {
-            key: value
-            for key, value in final_layer.items()
-            if key not in ('type', 'prior_prob')
-        }
+        layer = dict(final_layer)
+        for key in ('type', 'prior_prob'):
+            layer.pop(key, None)
+        head.final_layer = layer
 
 
 def drop_schedules(cfg: Config, loss: dict) -> List[str]:
