@@ -157,14 +157,8 @@ def prepare(args: argparse.Namespace) -> tuple:
         if not (folder / f'{name}.py').exists():
             write_text(folder / f'{name}.py', cfg.pretty_text)
     runs = comparison.make_runs(
-        cfgs, args.seeds, args.work_dir, settings['gpus']
+        cfgs, losses, args.seeds, args.work_dir, settings['gpus']
     )
-    asked = {(loss, seed) for loss in losses for seed in args.seeds}
-    runs = [
-        run
-        for run in runs
-        if (run.loss, run.seed) in asked or run.step.ended_well
-    ]
     return runs, notes, score, scores.get(score, 0.0)
 
 

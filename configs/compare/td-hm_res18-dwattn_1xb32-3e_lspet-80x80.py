@@ -1,11 +1,11 @@
 """LSP-extended for a CPU: a narrow ResNet-18 with the light head, 80x80.
 
 Pictures 1 to 8000 train, 8001 to 9000 test, see docs/which_loss.md. Longer
-than its siblings because size and data are its own.
+than its sibling because size and data are its own.
 """
 
 _base_ = [
-    './td-hm_res18-dwattn_1xb32-3e_people-96x64.py',
+    './td-hm_res18-dwattn_1xb16-20e_demo-128x96.py',
     '../_base_/lsp.py',
 ]
 
@@ -13,6 +13,12 @@ codec = dict(
     type='MSRAHeatmap', input_size=(80, 80), heatmap_size=(20, 20), sigma=1
 )
 model = dict(head=dict(out_channels=14, decoder=codec))
+
+train_cfg = dict(max_epochs=3, val_interval=1)
+param_scheduler = _base_.param_scheduler
+param_scheduler[1]['T_max'] = 3
+auto_scale_lr = dict(base_batch_size=32)
+default_hooks = dict(logger=dict(interval=50), checkpoint=dict(save_best=None))
 
 train_pipeline = _base_.train_pipeline
 train_pipeline[4]['input_size'] = codec['input_size']
@@ -23,9 +29,10 @@ val_pipeline[2]['input_size'] = codec['input_size']
 
 data_root = 'data/lsp/'
 train_dataloader = dict(
+    batch_size=32,
     dataset=dict(
         _delete_=True, pipeline=train_pipeline, **_base_.lsp_train_dataset
-    )
+    ),
 )
 val_dataloader = dict(
     dataset=dict(pipeline=val_pipeline, **_base_.lsp_test_dataset)

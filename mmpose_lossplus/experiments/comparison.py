@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import itertools
 import json
 import logging
 import math
@@ -267,7 +268,7 @@ def constant_scores(cfg: Config) -> Dict[str, float]:
         quiet.enter_context(warnings.catch_warnings())
         warnings.simplefilter('ignore')  # of keypoints without a label
         quiet.callback(logging.disable, logging.NOTSET)
-        logging.disable(logging.INFO)
+        logging.disable(logging.WARNING)
         loader = Runner.build_dataloader(loader)
         samples = [x for batch in loader for x in batch['data_samples']]
         truth = [sample.gt_instances for sample in samples]
@@ -361,21 +362,24 @@ class Run:
 
 
 def make_runs(
-    cfgs: Dict[str, Config], seeds: Sequence[int], folder: Path, gpus: int
+    cfgs: Dict[str, Config],
+    losses: Sequence[str],
+    seeds: Sequence[int],
+    folder: Path,
+    gpus: int,
 ) -> List[Run]:
-    """All trainings, also those of earlier seeds in the folder."""
+    """Trainings that are asked for, and others in the folder that are done."""
     found = (p.name[4:] for k in cfgs for p in (folder / k).glob('seed*'))
-    seeds = sorted({*seeds, *map(int, filter(str.isdecimal, found))})
+    found = sorted({*seeds, *map(int, filter(str.isdecimal, found))})
     runs = []
-    for name, plain in cfgs.items():
-        for seed in seeds:
-            cfg = deepcopy(plain)
-            cfg.merge_from_dict({'randomness.seed': seed})
-            config = folder / 'configs' / name / f'seed{seed}.py'
-            work_dir = folder / name / f'seed{seed}'
-            script = TOOLS / 'train.py'
-            step = trainings.Step(script, work_dir, str(config), cfg, [], gpus)
-            runs.append(Run(name, seed, step))
+    for loss, seed in itertools.product(cfgs, found):
+        cfg = deepcopy(cfgs[loss])
+        cfg.merge_from_dict({'randomness.seed': seed})
+        config = str(folder / 'configs' / loss / f'seed{seed}.py')
+        work_dir, script = folder / loss / f'seed{seed}', TOOLS / 'train.py'
+        step = trainings.Step(script, work_dir, config, cfg, [], gpus)
+        if (loss in losses and seed in seeds) or step.ended_well:
+            runs.append(Run(loss, seed, step))
     return runs
 
 
@@ -423,7 +427,7 @@ def train_all(
         args (argparse.Namespace): Of tools/compare_losses.py.
 
     Raises:
-        ValueError: If the trainings have no such score.
+        ValueError: If they have no such score.
     """
     for run in runs:
         if run.step.ended_well:
@@ -438,9 +442,8 @@ def train_all(
     running: Dict[int, Tuple[Run, subprocess.Popen]] = {}
     with contextlib.ExitStack() as stack:
         for run in todo:
-            run.step.lock = stack.enter_context(
-                trainings.hold(run.step.folder)
-            )
+            lock = stack.enter_context(trainings.hold(run.step.folder))
+            run.step.lock = lock
         if console.is_terminal:
             stack.enter_context(live_table(runs, score, console))
         try:

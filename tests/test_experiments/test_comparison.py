@@ -1,6 +1,7 @@
 """Configs of a comparison: what is shared, stretched, scored and refused."""
 
 import json
+import re
 
 import pytest
 from mmengine.config import Config
@@ -44,7 +45,7 @@ def test_every_config_takes_every_loss_it_can(config, tmp_path):
             del losses[name]
     cfgs, notes = comparison.loss_configs(losses, cfg)
     assert notes == []
-    runs = comparison.make_runs(cfgs, [3], tmp_path, 1)
+    runs = comparison.make_runs(cfgs, losses, [3], tmp_path, 1)
     assert [run.loss for run in runs] == list(losses)
     for run in runs:
         assert run.step.cfg.randomness.seed == 3
@@ -109,14 +110,6 @@ def test_batch_that_the_rate_is_for(tmp_path, name, options, size):
     text = 'auto_scale_lr = dict(base_batch_size=512)'
     cfg = shared(changed(tmp_path, text, name), options)
     assert cfg.auto_scale_lr.base_batch_size == size
-
-
-def test_no_rate_to_scale(tmp_path):
-    cfg = Config.fromfile(DEMO)
-    cfg.pop('auto_scale_lr')
-    config = tmp_path / 'any_8xb32.py'
-    cfg.dump(config)
-    assert 'auto_scale_lr' not in shared(config)
 
 
 def test_types_that_are_classes(tmp_path):
@@ -198,6 +191,19 @@ def test_hooks_are_stretched(hook, expected):
     comparison.stretch_schedule(cfg, 30)
     assert list(cfg.custom_hooks[0].values())[1] == expected
     assert cfg.custom_hooks[0].get('interval', 4) == 4
+
+
+def test_schedule_of_another_loss():
+    hook = dict(type='LossScheduleHook', schedule=dict(gamma=[(0, 1.0)]))
+    cfg = shared()
+    cfg.model.head.loss = dict(type='AnchorLoss')
+    cfg.custom_hooks = [hook]
+    losses = {name: LOSSES[name] for name in ('mse', 'anchor')}
+    cfgs, notes = comparison.loss_configs(losses, cfg)
+    assert cfgs['mse'].custom_hooks == []
+    assert cfgs['anchor'].custom_hooks == [hook]
+    assert len(notes) == 1
+    assert re.search('mse.*gamma', notes[0])
 
 
 def test_score(tmp_path):
