@@ -196,18 +196,17 @@ def take_score(cfg: Config, score: Optional[str] = None) -> str:
     best = checkpoint.pop('save_best', None)
     rule = checkpoint.pop('rule', None)
     metrics = own_metrics(cfg)
-    classes = (component_class(metric, METRICS) for metric in metrics)
-    known = [SCORES[metric] for metric in classes if metric in SCORES]
+    classes = [component_class(metric, METRICS) for metric in metrics]
+    known = [score] if score else [SCORES[x] for x in classes if x in SCORES]
     if isinstance(best, str) and best != 'auto' and score in (None, best):
-        score = best if rule != 'less' else None
-        known = []
-    if not score and not known:
+        known = [] if rule == 'less' else [best]
+    if not known:
         names = ', '.join(metric['type'] for metric in metrics)
         raise ValueError(
-            f'The config evaluates by {names} and looks for the {rule or ""} '
-            f'{best}: give a --score of which more is better.'
+            f'The config evaluates by {names} with save_best={best!r} and '
+            f'rule={rule!r}: give a --score of which more is better.'
         )
-    return score or known[0]
+    return known[0]
 
 
 def loss_configs(
@@ -507,7 +506,8 @@ def environment(slot: int, jobs: int) -> Dict[str, str]:
 def live_table(runs: List[Run], score: str, console: Console) -> Live:
     """A table of losses and seeds, a bar and the time that remains."""
     bar = Progress()
-    task = bar.add_task('', total=len(runs))
+    done = sum(run.done() for run in runs)
+    task = bar.add_task('', total=len(runs), completed=done)
 
     def renderable() -> Group:
         seeds = sorted({run.seed for run in runs})

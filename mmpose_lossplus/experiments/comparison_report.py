@@ -12,7 +12,7 @@ from rich.text import Text
 
 from .figures import STYLE, plt
 from .files import replace, write_text
-from .report import sheet
+from .report import markdown_table, sheet
 from .statistics import paired_differences, verdict
 
 # docs/diagnostics.md says what they tell.
@@ -180,10 +180,8 @@ def write_report(
     }
     text = [f'# {title}', '\n'.join(f'- {line}' for line in details)]
     for heading, table in parts.items():
-        text += [
-            heading,
-            table.to_markdown(index=False, disable_numparse=True),
-        ]
+        rows = table.astype(str).values.tolist()
+        text += [heading, '\n'.join(markdown_table(list(table), rows))]
         if heading == '## Score':
             text += ['\n'.join(f'- {x}' for x in comparison.method())]
             text += ['![score over epochs](curves.png)']

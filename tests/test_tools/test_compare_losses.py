@@ -292,11 +292,9 @@ def test_ending_it_ends_the_trainings(compare, project, how):
     ('args', 'message'),
     [
         (['--losses', 'msa'], 'msa'),
-        (['--losses', 'mse=dict(type="KeypointMSELoss")'], 'mse is taken'),
         (['--losses', 'configs=dict(type="KeypointMSELoss")'], 'configs'),
         (['--losses', 'report.md=dict(type="KeypointMSELoss")'], 'report.md'),
         (['--losses', 'mse', 'mse.py=dict(type="AnchorLoss")'], 'mse.py'),
-        (['--losses', 'a/b=dict(type="KeypointMSELoss")'], 'a/b'),
         (['--seeds', '-1'], '-1'),
         (['--epochs', '0'], '--epochs .*0'),
         (['--jobs', '0'], '--jobs .*0'),
@@ -315,8 +313,8 @@ def test_bad_input(compare, project, args, message):
     assert not (project / 'work').exists()
 
 
-def test_no_config(compare, project):
-    with pytest.raises(SystemExit, match='nothing.py does not exist'):
+def test_no_config(compare):
+    with pytest.raises(SystemExit, match='nothing.py'):
         compare(config='nothing.py')
 
 
@@ -324,88 +322,52 @@ def test_help(run_tool):
     assert '90 %' in run_tool('compare_losses.py', '--help').stdout
 
 
-# All of it, with MMPose
-
-
-def settings_of(data):
-    """A training of seconds on four pictures of noise."""
-    options = [
-        f'data_root={data}',
-        'train_dataloader.batch_size=2',
-        'default_hooks.logger.interval=1',
-    ]
-    for loader in ('train_dataloader', 'val_dataloader'):
-        options += [f'{loader}.num_workers=0']
-        options += [f'{loader}.persistent_workers=False']
-    return options
-
-
 @pytest.mark.slow
 def test_killed_and_started_again(tmp_path, coco_data):
-    """The same table, to the last digit, as without."""
+    """All of it with MMPose: the same table, to the last digit, as without."""
     config = tmp_path / 'pck_1xb2.py'
     # On noise AP is 0, a generous PCK is not.
     config.write_text(
         f'_base_ = {str(DEMO)!r}\n'
         "val_evaluator = dict(_delete_=True, type='PCKAccuracy', thr=0.5)\n"
-        "default_hooks = dict(checkpoint=dict(save_best='PCK'))\n"
+        "default_hooks = dict(checkpoint=dict(save_best='PCK'), "
+        'logger=dict(interval=1))\n'
+        'train_dataloader = dict(batch_size=2, num_workers=0, '
+        'persistent_workers=False)\n'
     )
 
     def start(work):
         args = [config, '--losses', 'mse', 'anchor', '--seeds', '0', '1']
         args += ['--epochs', '4', '--jobs', '2', '--work-dir', work]
-        args += ['--cfg-options', *settings_of(coco_data)]
-        command = [sys.executable, ROOT / 'tools/compare_losses.py', *args]
+        args += ['--cfg-options', f'data_root={coco_data}']
         return subprocess.Popen(
-            list(map(str, command)),
+            [sys.executable, ROOT / 'tools/compare_losses.py', *args],
             cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
             start_new_session=True,
         )
 
+    def in_epoch_3():
+        logs = (work / 'mse/seed0').glob('*/vis_data/scalars.json')
+        return any('"epoch": 3' in log.read_text() for log in logs)
+
     whole, work = tmp_path / 'whole', tmp_path / 'work, [1] of 2'
-    process = start(whole)
-    output, _ = process.communicate()
-    assert process.returncode == 0, output[-3000:]
-
-    def in_epoch(run, epoch):
-        return any(
-            f'"epoch": {epoch}' in scalars.read_text()
-            for scalars in (work / run).glob('*/vis_data/scalars.json')
-        )
-
-    for run, epoch in (('mse/seed0', 3), ('anchor/seed1', 2)):
-        process = start(work)
-        end = time.time() + 600
-        while not in_epoch(run, epoch):
-            assert process.poll() is None, process.stdout.read()[-3000:]
-            assert time.time() < end
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    assert start(whole).wait() == 0
     process = start(work)
-    output, _ = process.communicate()
-    assert process.returncode == 0, output[-3000:]
-    log = (work / 'mse/seed0/train.log').read_text()
-    assert 'resumed epoch: ' in log
+    while not in_epoch_3():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert start(work).wait() == 0
+    assert 'resumed epoch: ' in (work / 'mse/seed0/train.log').read_text()
 
-    tables = [
-        pd.read_csv(folder / 'report.csv').drop(
-            columns=['seconds per iteration', 'logs']
-        )
-        for folder in (whole, work)
-    ]
+    tables = [pd.read_csv(x / 'report.csv') for x in (whole, work)]
+    for table in tables:
+        table.drop(columns=['seconds per iteration', 'logs'], inplace=True)
     pd.testing.assert_frame_equal(*tables, check_exact=True)
     assert set(tables[0]['epochs']) == {4}
     assert (tables[0]['PCK'] > 0).any()
     assert 'heatmap/MSE' in tables[0]
-    verdicts = [
-        (folder / 'report.md').read_text().splitlines()[-1]
-        for folder in (whole, work)
-    ]
-    assert verdicts[0] == verdicts[1]
 
     files = 'configs/anchor.py', 'anchor/seed0/epoch_4.pth'
     code = f'from mmpose.apis import init_model; init_model(*{files}, "cpu")'
