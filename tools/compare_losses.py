@@ -111,12 +111,11 @@ def prepare(args: argparse.Namespace) -> tuple:
     """Check all that can be checked before a training, and write it down.
 
     Returns:
-        tuple: The trainings, notes on them, the name of the score, and that
-        of a constant prediction.
+        tuple: The trainings, notes on them, the score and that of a constant
+        prediction.
 
     Raises:
-        OSError: If a file cannot be read.
-        ValueError: If the comparison cannot be made.
+        OSError, ValueError: If there is nothing to compare.
     """
     losses = parse_losses(args.losses)
     for name in losses:

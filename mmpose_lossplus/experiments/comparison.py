@@ -212,17 +212,10 @@ def take_score(cfg: Config, score: Optional[str] = None) -> str:
 def loss_configs(
     losses: Dict[str, dict], shared: Config
 ) -> Tuple[Dict[str, Config], List[str]]:
-    """What is trained with each loss, whatever the seed.
+    """What is trained with each loss, and notes on what is not shared.
 
     Diagnostics are added to metrics; an evaluator of several data sets, for
     which they are not made, stays as it is.
-
-    Args:
-        losses (dict[str, dict]): Their configs by name.
-        shared (Config): See :func:`shared_config`.
-
-    Returns:
-        tuple: The configs by name, and notes on what they do not share.
 
     Raises:
         ValueError: If a loss does not fit the model.
@@ -416,17 +409,12 @@ def train_all(
     console: Console,
     args: argparse.Namespace,
 ) -> None:
-    """Train what is not trained; a failure does not stop the others.
+    """Train what is not trained, with a report after each training.
 
-    Args:
-        runs (list[Run]): All trainings.
-        score (str): Name of the score.
-        report (callable): Called after each training.
-        console (Console): Where progress is shown.
-        args (argparse.Namespace): Of tools/compare_losses.py.
+    A failure does not stop the others.
 
     Raises:
-        ValueError: If they have no such score.
+        ValueError: If the trainings have no such score.
     """
     for run in runs:
         if run.step.ended_well:

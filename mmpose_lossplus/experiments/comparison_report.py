@@ -160,17 +160,7 @@ def print_report(comparison: Comparison, console: Console) -> None:
 def write_report(
     comparison: Comparison, out: Path, title: str, details: List[str]
 ) -> List[Path]:
-    """Write the tables and the plots.
-
-    Args:
-        comparison (Comparison): What to write.
-        out (Path): Folder.
-        title (str): What was trained.
-        details (list[str]): How, in Markdown.
-
-    Returns:
-        list[Path]: The files.
-    """
+    """Write tables and plots of a titled comparison, with details of how."""
     logs = comparison.last['logs'].map('`{}`'.format).reset_index()
     parts = {
         '## Score': comparison.summary(),
