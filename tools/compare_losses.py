@@ -11,6 +11,7 @@ in --work-dir:
     epochs.csv                  all their metrics, at each validation
     curves.png                  score over epochs
     differences.png             difference to MSE, with intervals
+    constant.json               what a constant prediction scores
 
 After a crash, the same command goes on from there and ends with the same
 numbers, as far as the operations are deterministic, as on a CPU with the same
