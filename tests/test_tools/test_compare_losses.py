@@ -13,12 +13,13 @@ import time
 
 import pandas as pd
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmpose_lossplus.experiments import comparison
 from mmpose_lossplus.experiments.trainings import hold
 
-from ..factories import ARGUMENTS, ROOT, load_tool, save_checkpoint
+from ..factories import ARGUMENTS, ROOT, load_tool
 
 tool = load_tool('compare_losses.py')
 DEMO = ROOT / 'configs/demo/td-hm_mobilenetv3-dwattn_1xb16-60e_demo-128x96.py'
@@ -62,7 +63,9 @@ def project(tmp_path, monkeypatch):
     tools = tmp_path / 'tools'
     tools.mkdir()
     (tools / 'train.py').write_text(FAKE_TRAIN)
-    save_checkpoint(tools / 'checkpoint.pth')
+    state = dict(meta=dict(iter=2), optimizer={})
+    state.update(message_hub=dict(runtime_info={}))
+    torch.save(state, tools / 'checkpoint.pth')
     monkeypatch.setattr(comparison, 'TOOLS', tools)
     return tmp_path
 
