@@ -1,7 +1,7 @@
 """LSP-extended for a CPU: a narrow ResNet-18 with the light head, 80x80.
 
 Pictures 1 to 8000 train, 8001 to 9000 test, see docs/which_loss.md. Longer
-than its sibling because size and data are its own.
+than its siblings because size and data are its own.
 """
 
 _base_ = [
