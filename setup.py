@@ -59,6 +59,7 @@ setup(
     extras_require=dict(
         detect=['mmdet>=3.2.0,<3.4.0'],
         export=['onnx', 'onnxruntime'],
+        tools=['filelock', 'pandas>=2.1', 'tabulate'],
     ),
     cmdclass=dict(build_py=BuildPyWithMim),
     zip_safe=False,

@@ -1,7 +1,6 @@
 from .coco_submission import CocoSubmission
 from .diagnostics import diagnostic_metrics
 from .heatmap_metric import HeatmapMetric
-from .kept_metric import KeptMetric
 from .keypoint_metrics import DoubleCounting, KeypointErrors, SideSwaps
 from .loss_metrics import HeatmapValidationLoss, LossConsistency, LossShare
 from .lsp_pck_accuracy import LspPCKAccuracy
@@ -12,7 +11,6 @@ __all__ = [
     'DoubleCounting',
     'HeatmapMetric',
     'HeatmapValidationLoss',
-    'KeptMetric',
     'KeypointErrors',
     'LossConsistency',
     'LossShare',

@@ -1,10 +1,18 @@
-"""Losses as the command lines of tools name them."""
+"""Losses as the command lines of tools name them, and in a config."""
 
 import ast
+import inspect
 import re
 from typing import Dict, List
 
-from mmpose.registry import MODELS
+from mmengine.config import Config
+from mmpose.codecs import MegviiHeatmap, MSRAHeatmap, UDPHeatmap
+from mmpose.models.losses import KeypointOHKMMSELoss
+from mmpose.registry import HOOKS, KEYPOINT_CODECS, MODELS
+
+from ..hooks import LossScheduleHook
+from ..layers import SigmoidConv2d
+from .configs import component_class
 
 LOSSES = dict(
     mse=dict(type='KeypointMSELoss', use_target_weight=True),
@@ -17,6 +25,10 @@ LOSSES = dict(
     focal=dict(type='HeatmapFocalLoss'),
     ohkm=dict(type='KeypointOHKMMSELoss', use_target_weight=True),
 )
+# The codecs with a heatmap, and nothing else, for each keypoint.
+CODECS = (MSRAHeatmap, UDPHeatmap, MegviiHeatmap)
+# That of the demo's config of Anchor Loss.
+PRIOR = 0.01
 
 
 def parse_losses(texts: List[str]) -> Dict[str, dict]:
@@ -71,3 +83,101 @@ def _literal_dict(text: str) -> dict:
     ):
         raise ValueError('it is not of the form dict(type=...)')
     return {k.arg: ast.literal_eval(k.value) for k in node.keywords}
+
+
+def set_loss(cfg: Config, loss: dict) -> None:
+    """Give the head of a config a loss, and the final layer that it needs.
+
+    Of several losses, one for each stage, all are replaced. The factors that
+    the config sets (``loss_weight``) stay unless the new loss has one. A loss
+    that takes logits gets a ``SigmoidConv2d`` with a prior, another one loses
+    it.
+
+    Args:
+        cfg (Config): Config of a top-down heatmap model, changed in place.
+        loss (dict): Config of the loss.
+
+    Raises:
+        ValueError: If the head or its codec has no use for such a loss.
+    """
+    head = cfg.model.head
+    codec = head.get('decoder') or {}
+    if (
+        component_class(codec, KEYPOINT_CODECS) not in CODECS
+        or codec.get('heatmap_type', 'gaussian') != 'gaussian'
+    ):
+        raise ValueError(
+            'Heatmap losses need a codec with one heatmap for each keypoint, '
+            f'{", ".join(c.__name__ for c in CODECS)}, got {dict(codec)}.'
+        )
+    loss = dict(loss)
+    loss_class = component_class(loss, MODELS)
+    if loss_class is KeypointOHKMMSELoss:
+        # 8 of 17, as in the paper of the cascaded pyramid network.
+        loss.setdefault('topk', max(1, head.out_channels // 2))
+
+    old = head.get('loss')
+    stages = old if isinstance(old, (list, tuple)) else [old]
+    weights = [(x or {}).get('loss_weight') for x in stages]
+    new = [
+        loss if weight is None else {'loss_weight': weight, **loss}
+        for weight in weights
+    ]
+    head.loss = new if stages is old else new[0]
+    takes_logits = getattr(loss_class, 'takes_logits', False)
+    final_layer = head.get('final_layer', dict(kernel_size=1))
+    sigmoid = component_class(final_layer or {}, MODELS) is SigmoidConv2d
+    if takes_logits and not sigmoid:
+        head_class = component_class(head, MODELS)
+        accepted = any(
+            'final_layer' in inspect.signature(base.__init__).parameters
+            for base in head_class.__mro__
+        )
+        if not accepted or final_layer is None:
+            raise ValueError(
+                f'{loss_class.__name__} takes logits, for which this '
+                f'{head_class.__name__} has no final layer to replace.'
+            )
+        layer = dict(final_layer, type='SigmoidConv2d', prior_prob=PRIOR)
+        head.final_layer = layer
+    elif sigmoid and not takes_logits:
+        layer = dict(final_layer)
+        for key in ('type', 'prior_prob'):
+            layer.pop(key, None)
+        head.final_layer = layer
+
+
+def drop_schedules(cfg: Config, loss: dict) -> List[str]:
+    """Take from ``LossScheduleHook`` what is not meant for another loss.
+
+    A schedule is for the loss that the config trains with: another loss may
+    lack the parameter, or have another one of that name. It stays for losses
+    of the same class that do not set the parameter themselves, and that of
+    ``loss_weight``, which all have, for any.
+
+    Args:
+        cfg (Config): The config, still with its own loss; changed in place.
+        loss (dict): Config of the loss that it is to get.
+
+    Returns:
+        list[str]: The parameters that are not scheduled any more.
+    """
+    own = cfg.model.head.get('loss') or {}
+    own = own[-1] if isinstance(own, (list, tuple)) else own
+    same = component_class(own, MODELS) is component_class(loss, MODELS)
+    hooks, dropped = [], []
+    for hook in cfg.get('custom_hooks') or ():
+        if component_class(hook, HOOKS) is LossScheduleHook:
+            kept = {
+                name: pairs
+                for name, pairs in hook['schedule'].items()
+                if name not in loss and (same or name == 'loss_weight')
+            }
+            dropped += [name for name in hook['schedule'] if name not in kept]
+            if not kept:
+                continue
+            hook = dict(hook, schedule=kept)
+        hooks.append(hook)
+    if dropped:
+        cfg.custom_hooks = hooks
+    return dropped

@@ -1,195 +1,134 @@
-"""Statistics of trainings that differ in the loss and the seed."""
+"""Numbers of trainings that differ in the loss and the seed."""
 
-from typing import Dict, NamedTuple, Optional, Tuple
+import json
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import List, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
-DRAWS = 1000
 LEVEL = 0.95
 
 
-class Difference(NamedTuple):
-    """A mean difference of two trainings by seed, and its interval."""
+class Logged(NamedTuple):
+    """What the logs of a training say; the metrics are by epoch."""
 
-    mean: float
-    low: float
-    high: float
-    by_seed: Dict[int, float]
-
-
-def mean_and_spread(values: np.ndarray) -> Tuple[float, float]:
-    """Mean and sample standard deviation, which is NaN of less than two.
-
-    Args:
-        values (np.ndarray): Numbers, of which NaN are left out.
-
-    Returns:
-        tuple[float, float]: Both, NaN without any number.
-    """
-    values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    mean = float(np.mean(values)) if len(values) else np.nan
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
-    return mean, spread
+    metrics: pd.DataFrame
+    seconds: float  # median of an iteration
+    logs: List[Path]
 
 
-def epochs_to_reach(curve: Dict[int, float], target: float) -> Optional[int]:
-    """The first epoch with a score of at least the target.
+def read_logs(folder: Path) -> Logged:
+    """Read the logs of a training.
+
+    A training that was cut off has a log for each of its runs. Of what two of
+    them say of one epoch or iteration, the later one holds: the weights of
+    the earlier one were lost.
 
     Args:
-        curve (dict[int, float]): Score by epoch.
-        target (float): The score to reach.
+        folder (Path): Its work folder.
 
     Returns:
-        int: The epoch, ``None`` if it is not reached.
+        Logged: All numbers.
+
+    Raises:
+        ValueError: If there are no validations in them.
     """
-    reached = [epoch for epoch, score in curve.items() if score >= target]
-    return min(reached, default=None)
+    logs = sorted(folder.glob('*/vis_data/scalars.json'))
+    iterations, validations = {}, {}
+    for log in logs:
+        for line in log.read_text(encoding='utf-8').splitlines():
+            with suppress(ValueError):  # cut off while writing
+                entry = json.loads(line)
+                kind = iterations if 'epoch' in entry else validations
+                kind[entry.pop('step')] = entry
+    if not validations:
+        raise ValueError(f'{folder} has no log of a validation.')
+    metrics = pd.DataFrame.from_dict(validations, orient='index').sort_index()
+    metrics = metrics.drop(columns=['data_time', 'time'], errors='ignore')
+    times = [entry.get('time', np.nan) for entry in iterations.values()]
+    return Logged(metrics, float(np.median(times or np.nan)), logs)
 
 
-def widening(n: int) -> float:
-    """How much too small the bootstrap of a mean of n numbers makes its error.
-
-    It divides by n instead of n - 1, and takes the normal for Student's
-    distribution: with three numbers, an interval of 95 % would hold the mean
-    in three of four cases. Hesterberg, "What Teachers Should Know about the
-    Bootstrap", 2014, https://arxiv.org/abs/1411.5279, on the expanded
-    percentile interval. (Its cure, other percentiles, cannot help where so
-    few different resamples exist.)
+def paired_differences(scores: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Differences of losses to one of them, paired by seed.
 
     Args:
-        n (int): At least 2.
+        scores (pd.DataFrame): A row for each seed, a column for each loss.
+        baseline (str): The loss to compare with.
 
     Returns:
-        float: The factor, about 2.7 for 3 and 1.04 for 50.
+        pd.DataFrame: For each other loss the mean ``difference``, ``low`` and
+        ``high`` of Student's interval of it alone, and ``p`` of the paired
+        t-test, corrected for the number of losses; NaN without enough seeds.
     """
-    tail = (1 + LEVEL) / 2
-    student = stats.t.ppf(tail, n - 1) / stats.norm.ppf(tail)
-    return student * np.sqrt(n / (n - 1))
+    rows = {}
+    for loss in scores.columns.drop(baseline, errors='ignore'):
+        ours, base = scores.reindex(columns=[loss, baseline]).dropna().T.values
+        low = high = p = np.nan
+        if len(ours) > 1:
+            with warnings.catch_warnings():  # of equal differences
+                warnings.simplefilter('ignore', RuntimeWarning)
+                test = stats.ttest_rel(ours, base)
+            low, high = test.confidence_interval(LEVEL)
+            # It is NaN if all differences are zero.
+            p = 1.0 if np.isnan(test.pvalue) else test.pvalue
+        mean = np.mean(ours - base) if len(ours) else np.nan
+        rows[loss] = [mean, low, high, p]
+    columns = ['difference', 'low', 'high', 'p']
+    table = pd.DataFrame.from_dict(rows, 'index', float, columns)
+    return table.assign(p=holm(table['p']))
 
 
-def paired_difference(
-    ours: Dict[int, float],
-    theirs: Dict[int, float],
-    resampled: Optional[np.ndarray] = None,
-) -> Optional[Difference]:
-    """Mean difference of two losses over seeds, with a bootstrap interval.
+def holm(p: pd.Series) -> pd.Series:
+    """Correct p-values for their number by Holm's method; NaN do not count."""
+    ordered = p.dropna().sort_values()
+    corrected = ordered * np.arange(len(ordered), 0, -1)
+    return corrected.cummax().clip(upper=1.0).reindex(p.index)
 
-    A draw is the mean of the differences by seed, on people drawn with
-    replacement (the same for all trainings), plus the mean of n deviations of
-    the n seeds' differences from their mean, drawn with replacement and
-    widened, see :func:`widening`. The interval goes from the 2.5th to the
-    97.5th percentile of the draws. Without people only seeds are drawn, with
-    a single seed only people.
+
+def verdict(
+    table: pd.DataFrame, score: str, baseline: str, constant: float
+) -> str:
+    """Which loss for this data, in one sentence.
+
+    Nothing can be said if no loss has learned: if none has a higher mean
+    score than a constant prediction. And nothing without a test, for which
+    it takes two seeds.
 
     Args:
-        ours (dict[int, float]): Score by seed.
-        theirs (dict[int, float]): Score by seed; only common seeds count.
-        resampled (np.ndarray, optional): Differences on drawn people, of
-            shape (seeds, draws), in the order of the common seeds.
-            Defaults to ``None``.
+        table (pd.DataFrame): By loss, the ``mean`` score and what
+            :func:`paired_differences` gives.
+        score (str): Name of the score.
+        baseline (str): The loss to compare with.
+        constant (float): The score of a constant prediction.
 
     Returns:
-        Difference: With NaN for an interval that nothing is known of, and
-        ``None`` without a common seed.
+        str: The sentence.
     """
-    by_seed = {s: ours[s] - theirs[s] for s in sorted({*ours} & {*theirs})}
-    if not by_seed:
-        return None
-    each = np.array(list(by_seed.values()))
-    mean, n = float(each.mean()), len(each)
-    if resampled is None and n < 2:
-        return Difference(mean, np.nan, np.nan, by_seed)
-    draws = np.full(DRAWS, mean)
-    if resampled is not None:
-        draws = resampled.mean(axis=0)
-    if n > 1:
-        chosen = np.random.default_rng(0).integers(n, size=(len(draws), n))
-        deviations = (each - mean) * widening(n)
-        draws = draws + deviations[chosen].mean(axis=1)
-    low, high = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Difference(mean, float(low), float(high), by_seed)
-
-
-def draw_people(n: int) -> np.ndarray:
-    """How often each of n people is drawn, the same at each call.
-
-    Args:
-        n (int): Number of people.
-
-    Returns:
-        np.ndarray: Integers of shape (draws, n) that sum to n.
-    """
-    rng = np.random.default_rng(1)
-    return rng.multinomial(n, np.full(n, 1 / n), size=DRAWS)
-
-
-class OtherPeople(NamedTuple):
-    """Scores on test people that are drawn with replacement.
-
-    Attributes:
-        scores (np.ndarray): That on the people as they are, then one for each
-            of :func:`draw_people`.
-        number (int): How many there are.
-        unit (str): Of what, 'people' or 'images'.
-    """
-
-    scores: np.ndarray
-    number: int
-    unit: str
-
-
-class Detections(NamedTuple):
-    """How COCO's evaluation matched D detections at T thresholds.
-
-    Attributes:
-        found (np.ndarray): True positives, shape (T, D).
-        ignored (np.ndarray): Neither true nor false, shape (T, D).
-        scores (np.ndarray): Shape (D,).
-        image (np.ndarray): Index of its image, shape (D,).
-        people (np.ndarray): Number of people to find by image.
-    """
-
-    found: np.ndarray
-    ignored: np.ndarray
-    scores: np.ndarray
-    image: np.ndarray
-    people: np.ndarray
-
-
-def average_precision(
-    detections: Detections, times: Optional[np.ndarray] = None
-) -> float:
-    """COCO's AP, mean over thresholds and 101 recalls.
-
-    Args:
-        detections (Detections): In the order of their images.
-        times (np.ndarray, optional): How often each image counts. Once if
-            ``None``. Defaults to ``None``.
-
-    Returns:
-        float: The AP, NaN without people.
-    """
-    found, ignored, scores, image, people = detections
-    if times is None:
-        times = np.ones(len(people))
-    total = (times * people).sum()
-    if not total:
-        return np.nan
-    order = np.argsort(-scores, kind='stable')
-    weights = times[image[order]]
-    found = found[:, order]
-    false = ~found & ~ignored[:, order]
-    true = np.cumsum(weights * found, axis=1)
-    all_ = true + np.cumsum(weights * false, axis=1)
-    precision = true / (all_ + np.spacing(1))
-    # At a recall counts the best precision of this or a higher one.
-    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    recalls = np.linspace(0, 1, 101)
-    result = np.zeros((len(found), len(recalls)))
-    for t, (recall, values) in enumerate(zip(true / total, best)):
-        at = np.searchsorted(recall, recalls, side='left')
-        inside = at < len(values)
-        result[t, inside] = values[at[inside]]
-    return float(result.mean())
+    unknown = 'Which loss for this data cannot be said:'
+    if not (table['mean'] > constant).any():
+        return (
+            f'{unknown} no loss has a higher {score} than a constant '
+            f'prediction ({constant:.4g}).'
+        )
+    if table['p'].isna().all():
+        return f'{unknown} no loss has two seeds in common with {baseline}.'
+    table = table.sort_values('difference', ascending=False)
+    p = table['p'].drop(index=baseline, errors='ignore')
+    higher = table.index[(table['p'] < 1 - LEVEL) & (table['difference'] > 0)]
+    groups = {
+        'higher with': higher,
+        'lower with': p.index[p < 1 - LEVEL].difference(higher, sort=False),
+        'not shown to differ with': p.index[p >= 1 - LEVEL],
+        'not tested, for want of common seeds, with': p.index[p.isna()],
+    }
+    parts = [f'{k} {", ".join(x)}' for k, x in groups.items() if len(x)]
+    return (
+        f'Take {[*higher, baseline][0]} for this data: against {baseline}, '
+        f'{score} is {"; ".join(parts)} (paired t-tests over seeds, at 5 % '
+        "after Holm's correction)."
+    )

@@ -1,0 +1,305 @@
+"""Configs of a comparison: what is shared, stretched, scored and refused."""
+
+import json
+import re
+
+import pytest
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmpose.registry import MODELS
+
+from mmpose_lossplus import SigmoidConv2d
+from mmpose_lossplus.experiments import comparison
+from mmpose_lossplus.experiments.losses import LOSSES
+
+from ..factories import CONFIGS, ROOT
+
+DEMO = ROOT / 'configs/demo/td-hm_mobilenetv3-dwattn_1xb16-60e_demo-128x96.py'
+CPN = ROOT / 'configs/amse/td-hm_cpn50_4xb32-140e_coco-256x192.py'
+
+
+def changed(tmp_path, text, name='any_1xb16.py'):
+    config = tmp_path / name
+    config.write_text(f'_base_ = {str(DEMO)!r}\n{text}\n')
+    return str(config)
+
+
+def shared(config=DEMO, options=(), **kwargs):
+    return comparison.shared_config(str(config), list(options), **kwargs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('config', CONFIGS, ids=lambda p: p.stem)
+def test_every_config_takes_every_loss_it_can(config, tmp_path):
+    losses = dict(LOSSES)
+    if config.stem.endswith('ms6-256x256'):
+        with pytest.raises(ValueError, match='MultiScaleTTA'):
+            shared(config)
+        return
+    cfg = shared(config)
+    assert comparison.take_score(cfg) in ('coco/AP', 'PCK', 'lsp/PCK')
+    if '_cpm_' in config.stem:  # its backbone predicts
+        with pytest.raises(ValueError, match='no final layer'):
+            comparison.loss_configs(losses, cfg)
+        for name in ('anchor', 'bce', 'focal'):
+            del losses[name]
+    cfgs, notes = comparison.loss_configs(losses, cfg)
+    assert notes == []
+    runs = comparison.make_runs(cfgs, losses, [3], tmp_path, 1)
+    assert [run.loss for run in runs] == list(losses)
+    for run in runs:
+        assert run.step.cfg.randomness.seed == 3
+        head = MODELS.build(run.step.cfg.model.head)
+        layers = [m for m in head.modules() if isinstance(m, SigmoidConv2d)]
+        assert bool(layers) == (run.loss in ('anchor', 'bce', 'focal'))
+        assert len(run.step.cfg.val_evaluator) == 7
+
+
+def test_what_all_trainings_share():
+    cfg = shared(epochs=15)
+    assert comparison.take_score(cfg) == 'coco/AP'
+    # Every third of the training, as in the config.
+    assert cfg.train_cfg == dict(by_epoch=True, max_epochs=15, val_interval=5)
+    assert cfg.model.test_cfg.output_heatmaps
+    hook = dict(cfg.default_hooks.checkpoint)
+    hook.pop('_scope_', None)
+    assert hook == dict(
+        type='CheckpointHook', interval=1, by_epoch=True, max_keep_ckpts=2
+    )
+    warm_up, cosine = cfg.param_scheduler
+    assert warm_up.end == 50  # iterations
+    assert cosine.T_max == 15
+    assert 'mmpose_lossplus' in cfg.custom_imports.imports
+
+
+@pytest.mark.parametrize(
+    ('option', 'named'),
+    [
+        ('train_cfg.by_epoch=False', 'by_epoch.*False'),
+        ('val_evaluator=None', 'val_evaluator'),
+    ],
+)
+def test_configs_that_cannot_be_compared(option, named):
+    with pytest.raises(ValueError, match=named):
+        shared(options=[option])
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'default_hooks = dict(_delete_=True)',
+        'default_hooks = dict(checkpoint=None)',
+        'default_hooks = None',
+    ],
+)
+def test_config_without_a_checkpoint_hook(tmp_path, text):
+    assert shared(changed(tmp_path, text)).default_hooks.checkpoint == dict(
+        type='CheckpointHook', interval=1, by_epoch=True, max_keep_ckpts=2
+    )
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'size'),
+    [
+        ('any_8xb32.py', [], 256),
+        ('any_8xb32.py', ['auto_scale_lr.base_batch_size=7'], 7),
+        ('any.py', [], 512),
+    ],
+)
+def test_batch_that_the_rate_is_for(tmp_path, name, options, size):
+    text = 'auto_scale_lr = dict(base_batch_size=512)'
+    cfg = shared(changed(tmp_path, text, name), options)
+    assert cfg.auto_scale_lr.base_batch_size == size
+
+
+def test_types_that_are_classes(tmp_path):
+    """As in MMEngine's pure-Python configs."""
+    cfg = Config.fromfile(DEMO)
+    cfg.default_hooks.checkpoint.save_best = None
+    cfg.val_evaluator = [dict(type='PCKAccuracy'), dict(type='SideSwaps')]
+    text = cfg.pretty_text
+    config = tmp_path / 'any_1xb16.py'
+    for name, module in (
+        ('CheckpointHook', 'mmengine.hooks'),
+        ('MSRAHeatmap', 'mmpose.codecs'),
+        ('PCKAccuracy', 'mmpose.evaluation.metrics'),
+        ('SideSwaps', 'mmpose_lossplus'),
+        ('DepthwiseDeconvAttentionHead', 'mmpose_lossplus'),
+    ):
+        text = text.replace(f"type='{name}'", f'type={name}')
+        text = f'from {module} import {name}\n{text}'
+    config.write_text(text)
+    cfg = shared(config)
+    assert comparison.take_score(cfg) == 'PCK'
+    cfgs, _ = comparison.loss_configs(LOSSES, cfg)
+    path = tmp_path / 'written.py'
+    path.write_text(cfgs['mse'].pretty_text)
+    written = Config.fromfile(path)
+    hook = dict(written.default_hooks.checkpoint)
+    assert comparison.component_class(hook, comparison.HOOKS) is CheckpointHook
+    # SideSwaps is there once.
+    types = [x.type.split('.')[-1] for x in written.val_evaluator]
+    assert types[0] == 'PCKAccuracy'
+    assert len(types) == len(set(types)) == 7
+
+
+@pytest.mark.parametrize(
+    ('scheduler', 'expected'),
+    [
+        (dict(type='MultiStepLR', milestones=[20, 40]), [10, 20]),
+        ([dict(type='MultiStepLR', milestones=[20, 40])], [10, 20]),
+        (dict(type='MultiStepLR', milestones=[20], by_epoch=False), [20]),
+    ],
+)
+def test_schedulers_are_stretched(scheduler, expected):
+    cfg = Config(dict(train_cfg=dict(max_epochs=60)))
+    cfg.param_scheduler = scheduler
+    comparison.stretch_schedule(cfg, 30)
+    found = cfg.param_scheduler
+    found = found[0] if isinstance(found, list) else found
+    assert found.milestones == expected
+
+
+@pytest.mark.parametrize(
+    ('hook', 'expected'),
+    [
+        (dict(type='mmdet.PipelineSwitchHook', switch_epoch=50), 25),
+        (dict(type='YOLOXPoseModeSwitchHook', num_last_epochs=20), 10),
+        (dict(type='EMAHook', begin_epoch=10, interval=4), 5),
+        (
+            dict(type='RTMOModeSwitchHook', epoch_attributes={40: {'a': 1}}),
+            {20: {'a': 1}},
+        ),
+        (
+            dict(
+                type='LossScheduleHook', schedule=dict(gamma=[(0, 1), (9, 2)])
+            ),
+            dict(gamma=[(0, 1), (4, 2)]),
+        ),
+        (
+            dict(
+                type='LossScheduleHook',
+                schedule=dict(gamma=[(0, 1), (9, 2)]),
+                by_epoch=False,
+            ),
+            dict(gamma=[(0, 1), (9, 2)]),
+        ),
+    ],
+)
+def test_hooks_are_stretched(hook, expected):
+    cfg = Config(dict(train_cfg=dict(max_epochs=60), custom_hooks=[hook]))
+    comparison.stretch_schedule(cfg, 30)
+    assert list(cfg.custom_hooks[0].values())[1] == expected
+    assert cfg.custom_hooks[0].get('interval', 4) == 4
+
+
+def test_schedule_of_another_loss():
+    hook = dict(type='LossScheduleHook', schedule=dict(gamma=[(0, 1.0)]))
+    cfg = shared()
+    cfg.model.head.loss = dict(type='AnchorLoss')
+    cfg.custom_hooks = [hook]
+    losses = {name: LOSSES[name] for name in ('mse', 'anchor')}
+    cfgs, notes = comparison.loss_configs(losses, cfg)
+    assert cfgs['mse'].custom_hooks == []
+    assert cfgs['anchor'].custom_hooks == [hook]
+    assert len(notes) == 1
+    assert re.search('mse.*gamma', notes[0])
+
+
+def test_score(tmp_path):
+    best = "default_hooks = dict(checkpoint=dict(save_best='EPE', rule='{}'))"
+    greater = changed(tmp_path, best.format('greater'))
+    assert comparison.take_score(shared(greater)) == 'EPE'
+    assert comparison.take_score(shared(greater), 'AP') == 'AP'
+    less = changed(tmp_path, best.format('less'))
+    for score in (None, 'EPE'):
+        with pytest.raises(ValueError, match='EPE'):
+            comparison.take_score(shared(less), score)
+    cfg = shared(less)
+    assert comparison.take_score(cfg, 'coco/AP') == 'coco/AP'
+    assert 'save_best' not in cfg.default_hooks.checkpoint
+    options = ['default_hooks.checkpoint.save_best=auto']
+    cfg = shared(options=[*options, 'val_evaluator.type=EPE'])
+    with pytest.raises(ValueError, match='EPE'):
+        comparison.take_score(cfg)
+
+
+def test_trainings_side_by_side(monkeypatch):
+    for name in ('OMP_NUM_THREADS', 'CUDA_VISIBLE_DEVICES'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(comparison.os, 'cpu_count', lambda: 8)
+    monkeypatch.setattr(comparison.torch.cuda, 'device_count', lambda: 2)
+    assert 'OMP_NUM_THREADS' not in comparison.environment(0, 1)
+    envs = [comparison.environment(slot, 3) for slot in range(3)]
+    assert [env['OMP_NUM_THREADS'] for env in envs] == ['2'] * 3
+    gpus = [env['CUDA_VISIBLE_DEVICES'] for env in envs]
+    assert gpus == ['0', '1', '0']
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '5,7')
+    env = comparison.environment(1, 2)
+    assert env['CUDA_VISIBLE_DEVICES'] == '7'
+    monkeypatch.setenv('OMP_NUM_THREADS', '3')
+    assert comparison.environment(1, 2)['OMP_NUM_THREADS'] == '3'
+
+
+# What a constant prediction scores
+
+
+def people(root, *places, area=100.0, height=10):
+    """Annotations of boxes of one height, each with all keypoints at a place.
+
+    Returns:
+        list[str]: Options of the demo's config for them.
+    """
+    file = root / 'annotations/person_keypoints_val2017.json'
+    content = json.loads(file.read_text())
+    for ann, place in zip(content['annotations'], places):
+        ann.update(bbox=[20, 20, 20, height], area=area)
+        x, y = 20 + 20 * place, 20 + height * place
+        ann['keypoints'] = [x, y, 2] * 17
+    path = root / f'{area}.json'
+    path.write_text(json.dumps(content))
+    options = [f'data_root={root}/', f'val_evaluator.ann_file={path}']
+    options += [f'val_dataloader.dataset.ann_file={path.name}']
+    for key in ('num_workers=0', 'persistent_workers=False'):
+        options += [f'val_dataloader.{key}']
+    return options
+
+
+PCK = "dict(_delete_=True, type='PCKAccuracy', thr=0.2)"
+
+
+def test_constant_prediction(tmp_path, coco_data):
+    """Three of four people are where the median is, PCK forgives no more."""
+    options = people(coco_data, 0.5, 0.5, 0.5, 1.0)
+    config = changed(tmp_path, f'val_evaluator = {PCK}')
+    options = [x for x in options if 'evaluator' not in x]
+    assert comparison.constant_scores(shared(config, options)) == {
+        'PCK': pytest.approx(0.75)
+    }
+
+
+def test_areas_that_are_zero(coco_data, capfd):
+    options = people(coco_data, 0.5, 0.5, 0.6, 0.4)
+    assert comparison.constant_scores(shared(options=options))['coco/AP'] > 0.1
+    options = people(coco_data, 0.5, 0.5, 0.6, 0.4, area=0)
+    with pytest.raises(ValueError, match='area of all 4 .* 0'):
+        comparison.constant_scores(shared(options=options))
+    assert capfd.readouterr().out == ''
+
+
+def test_evaluator_of_several_data_sets(tmp_path, coco_data):
+    """It stays as it is: MMPose's evaluator tells them apart by name."""
+    options = people(coco_data, 0.5, 0.5, 0.5, 1.0)
+    config = changed(
+        tmp_path,
+        "val_evaluator = dict(_delete_=True, type='MultiDatasetEvaluator', "
+        "metrics=[dict(type='PCKAccuracy', thr=0.2)], "
+        "datasets=[dict(type='CocoDataset')])\n"
+        'default_hooks = dict(checkpoint=dict(save_best=None))',
+    )
+    options = [x for x in options if 'evaluator' not in x]
+    cfg = shared(config, options)
+    assert comparison.take_score(cfg) == 'PCK'
+    assert comparison.constant_scores(cfg)['PCK'] == pytest.approx(0.75)
+    cfgs, _ = comparison.loss_configs(dict(mse=LOSSES['mse']), cfg)
+    assert cfgs['mse'].val_evaluator == cfg.val_evaluator
