@@ -1,7 +1,6 @@
 """Scripts of tools/ in processes of their own, each in a locked folder."""
 
 import argparse
-import importlib.metadata
 import platform
 import re
 import shlex
@@ -10,18 +9,18 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional
 
 from mmengine.config import Config
 
-from ..version import __version__
 from .configs import ROOT
 from .files import lock
 from .host_scripts import LOCK, last_line
 
-PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpose', 'mmdet')
+PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpose', 'mmdet', 'mmpose_lossplus')
 PROGRESS = re.compile(r'Epoch\(\w+\).*')
 # What only repeats in the lines of MMEngine's log.
 NOISE = re.compile(r'(base_lr|lr|time|data_time|memory|grad_norm): \S+ *')
@@ -204,17 +203,13 @@ def check(step: Step, process: subprocess.Popen) -> None:
 
 def commit() -> str:
     """Commit of this checkout, with +dirty if files differ from it."""
-
-    def git(*args: str) -> str:
-        return subprocess.check_output(
-            ['git', '-C', ROOT, *args], stderr=subprocess.DEVNULL, text=True
-        ).strip()
-
+    command = ['git', f'--git-dir={ROOT}/.git', f'--work-tree={ROOT}']
+    command += ['describe', '--always', '--abbrev=40', '--exclude=*']
+    command += ['--dirty=+dirty']
     try:
-        if Path(git('rev-parse', '--show-toplevel')).resolve() != ROOT:
-            return 'unknown'
-        dirty = git('status', '--porcelain', '--untracked-files=no')
-        return git('rev-parse', 'HEAD') + '+dirty' * bool(dirty)
+        return subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True
+        ).strip()
     except (OSError, subprocess.CalledProcessError):
         return 'unknown'
 
@@ -224,8 +219,7 @@ def versions() -> Dict[str, str]:
     found = dict(python=platform.python_version())
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            found[name] = import_module(name).__version__
+        except ImportError:
             found[name] = 'none'
-    found['mmpose_lossplus'] = __version__
     return found
