@@ -585,21 +585,13 @@ def train_and_test(path, root, work_dir, **changes):
     return runner.test()
 
 
-def save_checkpoint(path, best=None):
+def save_checkpoint(path, best=None, iteration=None):
+    """Without an iteration, one that nothing can be resumed from."""
     info = dict(best_ckpt=best) if best else {}
-    torch.save(dict(message_hub=dict(runtime_info=info)), path)
-
-
-def write_log(folder, epochs):
-    scalars = folder / '20240101_000000' / 'vis_data' / 'scalars.json'
-    scalars.parent.mkdir(parents=True, exist_ok=True)
-    lines = [
-        json.dumps(dict(loss=0.1, epoch=epoch, step=epoch))
-        for epoch in range(1, epochs + 1)
-    ]
-    # The line of a validation, and one that was cut off.
-    lines += [json.dumps(dict(step=epochs, AP=0.5)), '{"loss": 0.1, "ep']
-    scalars.write_text('\n'.join(lines))
+    state = dict(message_hub=dict(runtime_info=info))
+    if iteration is not None:
+        state.update(meta=dict(iter=iteration), optimizer={})
+    torch.save(state, path)
 
 
 def coco_samples(root, codec, target=True, udp=None, **kwargs):
