@@ -17,7 +17,8 @@ from types import SimpleNamespace
 import mmpose
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
-from mmengine.registry import HOOKS, MODELS, DefaultScope
+from mmengine.registry import MODELS, DefaultScope
+from mmpose.registry import HOOKS
 
 from ..hooks import EpochSeedHook
 from .configs import component_class, missing_data, move_data
@@ -62,7 +63,7 @@ def run(script: str, *parts: str) -> None:
     if missing:
         sys.exit(missing)
     check_work_dir(cfg.work_dir)
-    first = os.environ.get(RANKS.get(args.launcher), '0') == '0'
+    first = os.environ.get(RANKS.get(args.launcher, ''), '0') == '0'
     if training:
         for change in make_safe(cfg):
             if first:
@@ -143,11 +144,12 @@ def make_safe(cfg: Config) -> list:
         list[str]: What was changed, one sentence each.
     """
     changes = []
-    hooks = cfg.setdefault('default_hooks', {})
-    # MMEngine has one where the config says nothing, and none for None.
-    checkpoint = hooks.setdefault('checkpoint', dict(type=CheckpointHook))
+    hooks = cfg.get('default_hooks') or {}
+    # MMEngine adds this one where the config says nothing.
+    checkpoint = hooks.get('checkpoint', dict(type=CheckpointHook, interval=1))
     if component_class(checkpoint or {}, HOOKS) is CheckpointHook:
-        checkpoint['type'] = 'mmpose.SafeCheckpointHook'
+        safe = dict(checkpoint, type='mmpose.SafeCheckpointHook')
+        cfg.default_hooks = dict(hooks, checkpoint=safe)
         changes.append(
             'checkpoints are written as a whole or not at all '
             '(SafeCheckpointHook)'

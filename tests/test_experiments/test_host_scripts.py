@@ -8,112 +8,26 @@ from pathlib import Path
 import mmpose
 import pytest
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 
-from mmpose_lossplus.experiments import configs, host_scripts
+from mmpose_lossplus import EpochSeedHook, SafeCheckpointHook
+from mmpose_lossplus.experiments import host_scripts
+from mmpose_lossplus.experiments.files import lock
 
 from ..factories import CONFIGS
 
-BOXES = 'person_detection_results/boxes.json'
+HMW = next(path for path in CONFIGS if '_hmw-' in path.stem)
+SAFE = 'mmpose.SafeCheckpointHook'
+SEEDS = dict(type='mmpose.EpochSeedHook')
+SYNC = dict(type='SyncBuffersHook')
 
 
-@pytest.fixture(scope='module')
-def tool():
-    return host_scripts
-
-
-@pytest.fixture
-def cfg():
-    """Paths at all the places where configs have them."""
-    one = dict(data_root='data/coco/', ann_file='annotations/a.json')
-    return Config(
-        dict(
-            data_root='data/coco/',
-            train_dataloader=dict(
-                dataset=dict(
-                    type='CombinedDataset',
-                    datasets=[one, dict(one, data_root='data/coco_more/')],
-                )
-            ),
-            test_dataloader=dict(
-                dataset=dict(
-                    data_root='data/coco', bbox_file=f'data/coco/{BOXES}'
-                )
-            ),
-            val_evaluator=dict(ann_file='data/coco/annotations/b.json'),
-            test_evaluator=[
-                dict(ann_file='data/coco/annotations/b.json'),
-                dict(type='DumpResults', out_file_path='out.pkl'),
-            ],
-        )
-    )
-
-
-@pytest.mark.parametrize('new', ['/ssd/coco', '/ssd/coco/'])
-def test_every_path_below_moves(tool, cfg, new):
-    options = configs.move_data(cfg, dict(data_root=new))
-    cfg.merge_from_dict(options)
-    first, second = cfg.train_dataloader.dataset.datasets
-    assert first.data_root == '/ssd/coco/'
-    # A neighbour whose name begins in the same way stays.
-    assert second.data_root == 'data/coco_more/'
-    # Relative to the dataset's data_root, and so moved with it.
-    assert first.ann_file == 'annotations/a.json'
-    dataset = cfg.test_dataloader.dataset
-    assert dataset == dict(
-        data_root='/ssd/coco/', bbox_file=f'/ssd/coco/{BOXES}'
-    )
-    assert cfg.val_evaluator.ann_file == '/ssd/coco/annotations/b.json'
-    assert cfg.test_evaluator[0].ann_file == '/ssd/coco/annotations/b.json'
-    assert cfg.test_evaluator[1].out_file_path == 'out.pkl'
-    assert cfg.data_root == '/ssd/coco/'
-
-
-def test_explicit_options_win(tool, cfg):
-    explicit = {
-        'test_dataloader.dataset.bbox_file': None,
-        'val_evaluator.ann_file': 'mine.json',
-        'data_root': '/ssd',
-    }
-    cfg.merge_from_dict(configs.move_data(cfg, explicit))
-    assert cfg.test_dataloader.dataset.bbox_file is None
-    assert cfg.val_evaluator.ann_file == 'mine.json'
-    assert cfg.test_dataloader.dataset.data_root == '/ssd/'
-
-
-@pytest.mark.parametrize(
-    ('change', 'options'),
-    [
-        (dict(), dict()),
-        (dict(), {'train_cfg.max_epochs': 1}),
-        (dict(data_root=''), dict(data_root='/ssd')),
-        (dict(data_root=None), dict(data_root='/ssd')),
-    ],
-)
-def test_nothing_to_move(tool, cfg, change, options):
-    cfg.merge_from_dict(change)
-    assert configs.move_data(cfg, options) == options
-
-
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
-def test_no_path_of_a_config_stays(tool, path):
-    cfg = Config.fromfile(path)
-    old = cfg.data_root
-    assert f'"{old}' in json.dumps(cfg.to_dict())
-    cfg.merge_from_dict(configs.move_data(cfg, dict(data_root='/ssd/data')))
-    assert f'"{old}' not in json.dumps(cfg.to_dict())
-
-
-def test_train_looks_where_the_data_is(run_tool, tmp_path):
-    config = next(path for path in CONFIGS if 'coco-' in path.stem)
-    result = run_tool(
-        *('train.py', config, '--cfg-options', f'data_root={tmp_path}'),
-        check=False,
-        cwd=tmp_path,
-    )
-    missing = tmp_path / 'annotations' / 'person_keypoints_train2017.json'
+def stopped(result, *words):
+    """The script ended with one sentence in which these words stand."""
     assert result.returncode == 1
-    assert f'annotation file {missing} does not exist' in result.stdout
-    assert 'has finished' not in result.stdout
+    assert 'Traceback' not in result.stdout
+    line = result.stdout.splitlines()[-1]
+    assert all(str(word) in line for word in words), line
 
 
 @pytest.mark.slow
@@ -122,75 +36,100 @@ def test_train_looks_where_the_data_is(run_tool, tmp_path):
 )
 def test_work_dir_that_cannot_be(script, more, run_tool, coco_data, tmp_path):
     """Refused before anything is built."""
-    config = next(path for path in CONFIGS if '_hmw-' in path.stem)
     (tmp_path / 'file').touch()
     work_dir = tmp_path / 'file' / 'work'
     options = [f'data_root={coco_data}', 'test_dataloader.dataset.bbox_file=']
     result = run_tool(
-        *(script, config, *more, '--work-dir', work_dir),
+        *(script, HMW, *more, '--work-dir', work_dir),
         *('--cfg-options', *options),
         check=False,
     )
-    assert result.returncode == 1
-    assert result.stdout.splitlines()[-1] == (
-        f'The work_dir {work_dir} cannot be written '
-        f'({os.strerror(errno.ENOTDIR)}): choose another with --work-dir.'
-    )
-    assert 'Traceback' not in result.stdout
+    stopped(result, work_dir, os.strerror(errno.ENOTDIR), '--work-dir')
     assert 'System environment' not in result.stdout
 
 
-def test_work_dir_without_the_right_to_write(tool, monkeypatch, tmp_path):
+def test_work_dir_without_the_right_to_write(monkeypatch, tmp_path):
     def refuse(dir):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), dir)
 
-    monkeypatch.setattr(tool.tempfile, 'TemporaryFile', refuse)
-    with pytest.raises(SystemExit, match=r'cannot be written \(Permission'):
-        tool._check_work_dir(tmp_path)
+    monkeypatch.setattr(host_scripts.tempfile, 'TemporaryFile', refuse)
+    with pytest.raises(SystemExit, match=str(tmp_path)):
+        host_scripts.check_work_dir(tmp_path)
 
 
-def test_work_dir_that_can_be(tool, tmp_path):
-    tool._check_work_dir(tmp_path / 'a' / 'b')
+def test_work_dir_that_can_be(tmp_path):
+    host_scripts.check_work_dir(tmp_path / 'a' / 'b')
     assert not list((tmp_path / 'a' / 'b').iterdir())
 
 
-CHECKPOINT = dict(type='CheckpointHook', interval=3)
-SYNC = dict(type='SyncBuffersHook')
-SEEDS = dict(type='mmpose.EpochSeedHook')
+def test_two_trainings_in_one_folder(run_tool, coco_data, tmp_path):
+    with lock(tmp_path / host_scripts.LOCK):
+        result = run_tool(
+            *('train.py', HMW, '--work-dir', tmp_path, '--cfg-options'),
+            *(f'data_root={coco_data}', 'val_dataloader.dataset.bbox_file='),
+            check=False,
+        )
+    stopped(result, tmp_path, f'process {os.getpid()}')
+
+
+class OwnHook(CheckpointHook):
+    pass
+
+
+@pytest.mark.parametrize('kind', ['CheckpointHook', CheckpointHook])
+def test_checkpoints_are_made_safe(kind):
+    checkpoint = dict(type=kind, interval=3)
+    cfg = Config(dict(default_hooks=dict(checkpoint=checkpoint)))
+    (change,) = host_scripts.make_safe(cfg)
+    assert 'SafeCheckpointHook' in change
+    assert cfg.default_hooks.checkpoint == dict(type=SAFE, interval=3)
+
+
+@pytest.mark.parametrize('hooks', [dict(), dict(default_hooks=dict())])
+def test_so_is_the_one_that_mmengine_adds(hooks):
+    cfg = Config(hooks)
+    assert len(host_scripts.make_safe(cfg)) == 1
+    assert cfg.default_hooks.checkpoint == dict(type=SAFE, interval=1)
 
 
 @pytest.mark.parametrize(
-    ('cfg', 'checkpoint', 'hooks'),
+    'checkpoint',
     [
-        (
-            dict(randomness=dict(seed=0), custom_hooks=[SYNC]),
-            dict(type='mmpose.SafeCheckpointHook', interval=3),
-            [SYNC, SEEDS],
-        ),
-        (
-            dict(randomness=dict(seed=None), custom_hooks=[SYNC]),
-            dict(type='mmpose.SafeCheckpointHook', interval=3),
-            [SYNC],
-        ),
-        (
-            dict(default_hooks=dict(checkpoint=dict(type='Own', interval=3))),
-            dict(type='Own', interval=3),
-            None,
-        ),
-        (dict(default_hooks=dict(checkpoint=None)), None, None),
+        None,
+        dict(type=OwnHook),
+        dict(type='SafeCheckpointHook'),
+        dict(type=SafeCheckpointHook, interval=3),
     ],
 )
-def test_trainings_are_made_safe(tool, cfg, checkpoint, hooks):
-    default = dict(default_hooks=dict(checkpoint=CHECKPOINT))
-    cfg = Config({**default, **cfg})
-    tool._make_safe(cfg)
-    assert cfg.default_hooks.checkpoint == checkpoint
-    assert cfg.get('custom_hooks') == hooks
+def test_own_hooks_are_left_alone(checkpoint):
+    cfg = Config(dict(default_hooks=dict(checkpoint=checkpoint)))
+    before = cfg.to_dict()
+    assert host_scripts.make_safe(cfg) == []
+    assert cfg.to_dict() == before
+
+
+@pytest.mark.parametrize(
+    ('seed', 'hooks', 'expected'),
+    [
+        (0, [SYNC], [SYNC, SEEDS]),
+        (0, None, [SEEDS]),
+        (None, [SYNC], [SYNC]),
+        (0, [dict(type='EpochSeedHook')], [dict(type='EpochSeedHook')]),
+        (0, [dict(type=EpochSeedHook)], [dict(type=EpochSeedHook)]),
+    ],
+)
+def test_epochs_are_seeded(seed, hooks, expected):
+    cfg = Config(dict(randomness=dict(seed=seed), custom_hooks=hooks))
+    cfg.default_hooks = dict(checkpoint=None)
+    changes = host_scripts.make_safe(cfg)
+    assert cfg.custom_hooks == expected
+    assert len(changes) == (expected != hooks)
 
 
 @pytest.mark.slow
-def test_train_without_validation_and_dump(run_tool, coco_data, tmp_path):
-    """Options of MMPose's scripts that change the evaluators."""
+def test_train_without_validation_and_tests(run_tool, coco_data, tmp_path):
+    """Options of MMPose's scripts that change the evaluators, our line of
+    what was added, and a checkpoint of another model."""
     config = Path(mmpose.__file__).parent.joinpath(
         '.mim/configs/body_2d_keypoint/topdown_heatmap/coco',
         'td-hm_mobilenetv2_8xb64-210e_coco-256x192.py',
@@ -208,11 +147,24 @@ def test_train_without_validation_and_dump(run_tool, coco_data, tmp_path):
     ]
     work_dir = ['--work-dir', tmp_path, '--cfg-options', *options]
     log = run_tool('train.py', config, '--no-validate', *work_dir).stdout
-    assert log.splitlines()[-1] == 'train.py has finished.'
+    lines = log.splitlines()
+    assert lines[-1] == 'train.py has finished.'
+    assert any(x.endswith('(SafeCheckpointHook)') for x in lines)
     dump, out = tmp_path / 'dump.pkl', tmp_path / 'out.json'
-    run_tool(
-        *('test.py', config, tmp_path / 'epoch_1.pth'),
-        *('--dump', dump, '--out', out, *work_dir),
-    )
+    test = ['test.py', config, tmp_path / 'epoch_1.pth']
+    run_tool(*test, '--dump', dump, '--out', out, *work_dir)
     assert dump.exists()
     assert 'coco/AP' in json.loads(out.read_text())
+
+    other = 'model.backbone.widen_factor=0.5'
+    result = run_tool(*test, *work_dir, other, check=False)
+    stopped(result, tmp_path / 'epoch_1.pth', config, 'size mismatch')
+    log = run_tool(*test, '--allow-misfit', *work_dir, other).stdout
+    assert log.splitlines()[-1] == 'test.py has finished.'
+
+
+def test_help_is_the_host_s_and_ours(run_tool):
+    assert 'Train a pose model' in run_tool('train.py', '--help').stdout
+    text = run_tool('test.py', '--help').stdout
+    assert '--show-dir' in text
+    assert '--allow-misfit' in text
