@@ -31,7 +31,7 @@ def checkpoint_to_resume(folder: Path) -> Optional[Path]:
     for path in folder.glob('*.pth'):
         if zipfile.is_zipfile(path):  # it ends in what makes it one
             checkpoint = read_checkpoint(path)
-            if 'optimizer' in checkpoint:
+            if {'meta', 'optimizer'} <= set(checkpoint):
                 iterations[path] = checkpoint['meta']['iter']
     return max(iterations, key=iterations.get, default=None)
 
@@ -67,7 +67,9 @@ def checkpoint_to_test(folder: Path) -> Path:
         raise FileNotFoundError(
             f'{last}, which the training writes, does not exist.'
         )
-    checkpoint = folder / Path(last.read_text(encoding='utf-8').strip()).name
+    # Its folder may have been moved, and be written in another encoding.
+    path = last.read_text(encoding='utf-8', errors='replace').strip()
+    checkpoint = folder / Path(path).name
     if checkpoint.exists():
         info = read_checkpoint(checkpoint)['message_hub']['runtime_info']
         for key, value in info.items():

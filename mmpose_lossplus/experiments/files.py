@@ -44,7 +44,9 @@ def lock(path: Path) -> Iterator[None]:
         held.acquire(timeout=0)
     except Timeout:
         # It may not have signed yet.
-        who = owner.read_text() if owner.exists() else 'another process'
+        who = 'another process'
+        if owner.exists():
+            who = owner.read_text(encoding='utf-8')
         sys.exit(
             f'{path.parent} is in use by {who}: wait until it ends, or end '
             'it, and start again.'

@@ -33,60 +33,36 @@ RESULT_KEYS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One row: a config, what is published of it, what was measured.
+    """One row: a config, what is published of it, what was measured."""
 
-    Args:
-        id (str): Unique in its table.
-        labels (List[str]): What identifies it, one for each label column.
-        config (str, optional): The config that trains it, as the stem of one
-            of ours or as ``mmpose::`` path. None if the row is left out.
-        test (str, optional): The config that tests it, if it is another.
-        reported (Dict[str, Union[float, str]]): Published value of each
-            column, a number or words.
-        source (str): Where the published values come from.
-        note (str): What a reader of the row must know.
-        left_out (str): Why the row has no config.
-        stands_for (str): The paper's row, where it does not give the values
-            that several of ours choose.
-        results (Dict[str, float]): Our values.
-    """
-
-    id: str
-    labels: List[str]
+    id: str  # unique in its table
+    labels: List[str]  # what identifies it, one for each label column
+    # The stem of one of our configs or a ``mmpose::`` path: what trains it,
+    # None if the row is left out, and what tests it, if that is another.
     config: Optional[str]
     test: Optional[str]
-    reported: Dict[str, Union[float, str]]
-    source: str
+    reported: Dict[str, Union[float, str]]  # by column, a number or words
+    source: str  # of the published values
     note: str = ''
-    left_out: str = ''
+    left_out: str = ''  # why there is no config
+    # The paper's row, if it leaves open what several of ours choose.
     stands_for: str = ''
-    results: Dict[str, float] = field(default_factory=dict)
+    results: Dict[str, float] = field(default_factory=dict)  # ours
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table (or figure) of a paper.
+    """A table (or figure) of a paper, with its rows in their order."""
 
-    Args:
-        id (str): ``<paper>/<table>``, such as ``amse/table2``.
-        title (str): What it is about, with data, split and metric.
-        folder (str): Folder of the paper's configs, relative to the project.
-        labels (List[str]): Headers of the label columns.
-        metrics (List[str]): Headers of the value columns.
-        rows (List[Row]): In the order of the paper.
-        compare (List[str]): Ids of the rows that show the paper's point, the
-            baseline first.
-        notes (List[str]): What holds for several rows.
-    """
-
-    id: str
-    title: str
-    folder: str
-    labels: List[str]
-    metrics: List[str]
+    id: str  # such as ``amse/table2``
+    title: str  # what it is about, with data, split and metric
+    folder: str  # of the paper's configs, relative to the project
+    labels: List[str]  # headers of the label columns
+    metrics: List[str]  # headers of the value columns
     rows: List[Row]
+    # Ids of the rows that show the paper's point, the baseline first.
     compare: List[str] = field(default_factory=list)
-    notes: List[str] = field(default_factory=list)
+    notes: List[str] = field(default_factory=list)  # of several rows
 
 
 def config_file(name: str) -> str:

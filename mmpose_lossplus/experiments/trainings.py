@@ -82,29 +82,20 @@ class Step:
 
 def add_launch_options(parser: argparse.ArgumentParser) -> None:
     """Options of how scripts are started, and with which settings."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         '--launcher',
         choices=('none', 'pytorch', 'slurm'),
         default='none',
         help='pytorch: all GPUs on this machine. Defaults to none, one GPU.',
     )
-    parser.add_argument(
-        '--gpus',
-        type=int,
-        metavar='N',
-        help='of a launcher. Defaults to that in the name of the config; with '
-        'another, the learning rate is scaled',
-    )
-    parser.add_argument(
-        '--srun-args', default='', help='such as "-p gpu --gres=gpu:4"'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='for all trainings and tests; data_root=DIR moves all the data',
-    )
+    gpus = 'of a launcher. Defaults to that in the name of the config; with '
+    gpus += 'another, the learning rate is scaled'
+    add('--gpus', type=int, metavar='N', help=gpus)
+    add('--srun-args', default='', help='such as "-p gpu --gres=gpu:4"')
+    options = 'for all trainings and tests; data_root=DIR moves all the data'
+    values = dict(nargs='+', default=[], metavar='KEY=VALUE')
+    add('--cfg-options', **values, help=options)
 
 
 def check_launch_options(args: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from mmpose.registry import METRICS
 
 from mmpose_lossplus.experiments import configs
 
-from ..factories import CONFIGS
+from ..factories import CONFIGS, read
 
 BOXES = 'person_detection_results/boxes.json'
 
@@ -51,10 +51,8 @@ def test_every_path_below_moves(cfg, new):
     assert second.data_root == 'data/coco_more/'
     # Relative to the dataset's data_root, and so moved with it.
     assert first.ann_file == 'annotations/a.json'
-    dataset = cfg.test_dataloader.dataset
-    assert dataset == dict(
-        data_root='/ssd/coco/', bbox_file=f'/ssd/coco/{BOXES}'
-    )
+    dataset = dict(data_root='/ssd/coco/', bbox_file=f'/ssd/coco/{BOXES}')
+    assert cfg.test_dataloader.dataset == dataset
     assert cfg.val_evaluator.ann_file == '/ssd/coco/annotations/b.json'
     assert cfg.test_evaluator[0].ann_file == '/ssd/coco/annotations/b.json'
     assert cfg.test_evaluator[1].out_file_path == 'out.pkl'
@@ -88,7 +86,7 @@ def test_nothing_to_move(cfg, change, options):
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_no_path_of_a_config_stays(path):
-    cfg = Config.fromfile(path)
+    cfg = read(path)
     old = cfg.data_root
     assert f'"{old}' in json.dumps(cfg.to_dict())
     cfg.merge_from_dict(configs.move_data(cfg, dict(data_root='/ssd/data')))
@@ -121,6 +119,10 @@ def test_files_of_a_config(cfg):
         ('data/mpii/annotations/mpii_test.json', 'mpii_test_to_json'),
         ('data/mpii/annotations/mpii_gt_val.mat', 'mim download'),
         ('data/lsp/annotations/lsp_train.json', 'lsp_to_coco'),
+        (
+            'data/people/annotations/person_keypoints_val2017.json',
+            'draw_people.py' if configs.DRAW_PEOPLE.exists() else 'mim',
+        ),
         # Files of the user, whatever their folders are called.
         ('data/my_coco_format/train.json', 'correct the path'),
         ('people counting/demo/mpii/lsp.json', 'correct the path'),
@@ -132,6 +134,12 @@ def test_advice_by_the_name_of_the_file(path, advice):
     text = configs.missing_file('annotation', path)
     assert path in text
     assert advice in text.split(path)[1]
+
+
+def test_every_file_of_the_papers_can_be_got():
+    for path in CONFIGS:
+        for kind, file in configs.data_files(read(path).to_dict()):
+            assert 'correct the path' not in configs.missing_file(kind, file)
 
 
 class Store(LocalBackend):

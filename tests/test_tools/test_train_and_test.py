@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ..factories import CONFIGS, ROOT, call_tool
+from ..factories import CONFIGS, call_tool
 
 # One of each paper; tests/test_run_configs.py runs them all.
 AMSE, HMW, ANCHOR, FMSE = (
@@ -95,37 +95,6 @@ def test_start_resume_and_test(config, data, run_tool, request, tmp_path):
 
 
 @pytest.mark.slow
-def test_with_a_box_file(run_tool, shared_data, tmp_path):
-    """Real detector boxes of four real COCO pictures."""
-    sample = shared_data / 'coco_sample'
-    overrides = []
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        overrides += [
-            f'{loader}.dataset.data_root={sample}/',
-            f'{loader}.dataset.ann_file=test_coco.json',
-            f'{loader}.dataset.data_prefix.img=',
-            f'{loader}.num_workers=0',
-            f'{loader}.persistent_workers=False',
-        ]
-    boxes = sample / 'test_coco_det_AP_H_56.json'
-    for name in ('val', 'test'):
-        overrides += [
-            f'{name}_dataloader.dataset.bbox_file={boxes}',
-            f'{name}_evaluator.ann_file={sample / "test_coco.json"}',
-        ]
-    overrides += [
-        'train_cfg.max_epochs=1',
-        'train_cfg.val_interval=1',
-        'train_dataloader.batch_size=4',
-        'model.backbone.init_cfg=None',
-    ]
-    log = run_tool(
-        'train.py', HMW, '--work-dir', tmp_path, '--cfg-options', *overrides
-    ).stdout
-    assert 'coco/AP' in log
-
-
-@pytest.mark.slow
 def test_own_config_in_another_folder(run_tool, coco_data, tmp_path):
     """Two imports' worth of lines over an installed MMPose config."""
     config = tmp_path / 'mine' / 'my_config.py'
@@ -148,14 +117,6 @@ def test_own_config_in_another_folder(run_tool, coco_data, tmp_path):
     )
     assert (tmp_path / 'work' / 'epoch_1.pth').exists()
     assert not list(cwd.iterdir())
-
-
-def refused(result, *words):
-    """It ended with one sentence in which these words stand."""
-    assert result.returncode == 1
-    assert 'Traceback' not in result.stdout
-    line = result.stdout.splitlines()[-1]
-    assert all(str(word) in line for word in words), line
 
 
 DEMO = next(path for path in CONFIGS if 'demo-' in path.stem)
@@ -181,36 +142,8 @@ TRAIN = 'annotations/person_keypoints_train2017.json'
     ],
 )
 def test_missing_files(run_tool, tmp_path, command, words):
-    refused(run_tool(*command, cwd=tmp_path, check=False), *words)
+    result = run_tool(*command, cwd=tmp_path, check=False)
+    assert result.returncode == 1
+    (line,) = result.stdout.splitlines()
+    assert all(word in line for word in words)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-def test_missing_box_file(run_tool, coco_data, tmp_path):
-    root = f'test_dataloader.dataset.data_root={coco_data}/'
-    result = run_tool(
-        *('test.py', AMSE, 'x.pth', '--cfg-options', root),
-        cwd=tmp_path,
-        check=False,
-    )
-    boxes = 'data/coco/person_detection_results'
-    refused(result, boxes, 'bbox_file=None')
-
-
-@pytest.mark.slow
-def test_missing_files_of_a_test_set(run_tool, tmp_path):
-    """Where ``data_root`` says, with where to get each."""
-    anchor_loss = ROOT / 'configs' / 'anchor_loss'
-    config = anchor_loss / 'td-hm_hourglass8_1xb6-200e_mpii-test-256x256.py'
-    (tmp_path / 'annotations').mkdir()
-    for name, advice in (
-        ('mpii_test.json', 'mpii_test_to_json.py'),
-        ('mpii_human_pose_v1_u12_1.mat', 'human-pose.mpi-inf.mpg.de'),
-    ):
-        result = run_tool(
-            *('test.py', config, 'x.pth'),
-            *('--cfg-options', f'data_root={tmp_path}'),
-            check=False,
-        )
-        refused(result, tmp_path / 'annotations' / name, advice)
-        (tmp_path / 'annotations' / name).touch()
