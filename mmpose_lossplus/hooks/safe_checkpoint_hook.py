@@ -64,22 +64,20 @@ class SafeCheckpointHook(CheckpointHook):
         ):
             self.backend_args = dict(backend='safe_local')
         super().before_train(runner)
-        if runner.epoch and self.by_epoch and runner.val_loop is not None:
-            self._validate(runner)
-
-    def _validate(self, runner: Runner) -> None:
-        """Validate if the loop does after the epoch of the checkpoint."""
         loop = runner.train_loop
-        if not isinstance(loop, EpochBasedTrainLoop):
-            return
-        loop._decide_current_val_interval()
-        due = loop.epoch % loop.val_interval == 0
-        if loop.epoch >= loop.val_begin and (
-            due or loop.epoch == loop.max_epochs
+        if (
+            self.by_epoch
+            and isinstance(loop, EpochBasedTrainLoop)
+            and runner.val_loop is not None
+            and loop.epoch > 0  # resumed
         ):
-            # MMEngine saves it again with its score, if it knows of it.
-            self.last_ckpt = runner.message_hub.get_info('last_ckpt')
-            runner.val_loop.run()
+            loop._decide_current_val_interval()
+            last = loop.epoch == loop.max_epochs
+            due = loop.epoch % loop.val_interval == 0 or last
+            if due and loop.epoch >= loop.val_begin:
+                # MMEngine saves it again with its score if it knows of it.
+                self.last_ckpt = runner.message_hub.get_info('last_ckpt')
+                runner.val_loop.run()
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Save, then remove what is outdated."""

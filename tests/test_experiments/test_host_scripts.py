@@ -163,8 +163,17 @@ def test_train_without_validation_and_tests(run_tool, coco_data, tmp_path):
     assert log.splitlines()[-1] == 'test.py has finished.'
 
 
-def test_help_is_the_host_s_and_ours(run_tool):
-    assert 'Train a pose model' in run_tool('train.py', '--help').stdout
-    text = run_tool('test.py', '--help').stdout
-    assert '--show-dir' in text
-    assert '--allow-misfit' in text
+@pytest.mark.parametrize(
+    ('tool', 'options'),
+    [
+        ('train.py', ['--amp']),
+        ('test.py', ['--show-dir', '--allow-misfit']),
+        ('reproduce.py', ['--dry-run', '--launcher']),
+        ('analysis_tools/report.py', ['--work-dir']),
+        ('misc/render_tables.py', ['--check']),
+    ],
+)
+def test_help(run_tool, tool, options):
+    """The host's options and ours."""
+    text = run_tool(tool, '--help').stdout
+    assert all(option in text for option in options)
