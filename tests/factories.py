@@ -640,3 +640,34 @@ parser.add_argument('--cfg-options', nargs='+', default=[])
 args = parser.parse_args()
 here = pathlib.Path(__file__).parent
 """
+
+
+def tiny_options(root, epochs, validate=True, **more):
+    """``--cfg-options`` for two iterations an epoch, all of them logged.
+
+    Args:
+        root (Path): Data in the layout of the config's data.
+        epochs (int): Epochs to train.
+        validate (bool): Whether the script validates or tests.
+        **more: Further options.
+
+    Returns:
+        list[str]: The options.
+    """
+    options = {
+        'data_root': root,
+        'train_cfg.max_epochs': epochs,
+        'train_cfg.val_interval': 1,
+        'default_hooks.checkpoint.interval': 1,
+        'default_hooks.logger.interval': 1,
+        'model.backbone.init_cfg': None,
+        'env_cfg.dist_cfg.backend': 'gloo',
+        'train_dataloader.batch_size': 2,
+    }
+    for part in ('train', 'val', 'test')[: 3 if validate else 1]:
+        options[f'{part}_dataloader.num_workers'] = 0
+        options[f'{part}_dataloader.persistent_workers'] = False
+        options[f'{part}_dataloader.dataset.indices'] = 4
+        if part != 'train':
+            options[f'{part}_dataloader.dataset.bbox_file'] = None
+    return [f'{key}={value}' for key, value in {**options, **more}.items()]

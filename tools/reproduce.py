@@ -230,14 +230,13 @@ def check_hashes(job: Job) -> None:
     Raises:
         StepError: If there are results of another config.
     """
-    steps = dict(config_hash=job.train, test_config_hash=job.test)
-    kept = []
-    if job.train.ended_well or checkpoint_to_resume(job.train.folder):
+    train = job.train
+    kept = [job.done]
+    if train.ended_well or checkpoint_to_resume(train.folder):
         kept.append(job.begun)
-    if job.done.exists():
-        kept.append(job.done)
-    for path in kept:
+    for path in filter(Path.exists, kept):
         saved = read_json(path)
+        steps = dict(config_hash=train, test_config_hash=job.test)
         for key, step in steps.items():
             today = config_hash(step.cfg)
             if saved.get(key, today) != today:

@@ -14,7 +14,7 @@ from mmpose_lossplus import EpochSeedHook, SafeCheckpointHook
 from mmpose_lossplus.experiments import host_scripts
 from mmpose_lossplus.experiments.files import lock
 
-from ..factories import CONFIGS
+from ..factories import CONFIGS, tiny_options
 
 HMW = next(path for path in CONFIGS if '_hmw-' in path.stem)
 SAFE = 'mmpose.SafeCheckpointHook'
@@ -134,24 +134,16 @@ def test_train_without_validation_and_tests(run_tool, coco_data, tmp_path):
         '.mim/configs/body_2d_keypoint/topdown_heatmap/coco',
         'td-hm_mobilenetv2_8xb64-210e_coco-256x192.py',
     )
-    options = [
-        f'data_root={coco_data}',
-        'train_cfg.max_epochs=1',
-        'train_dataloader.batch_size=2',
-        'train_dataloader.num_workers=0',
-        'train_dataloader.persistent_workers=False',
-        'test_dataloader.num_workers=0',
-        'test_dataloader.persistent_workers=False',
-        'test_dataloader.dataset.bbox_file=None',
-        'model.backbone.init_cfg=None',
-    ]
-    work_dir = ['--work-dir', tmp_path, '--cfg-options', *options]
-    log = run_tool('train.py', config, '--no-validate', *work_dir).stdout
+    work_dir = ['--work-dir', tmp_path, '--cfg-options']
+    options = tiny_options(coco_data, epochs=1, validate=False)
+    train = ['train.py', config, '--no-validate', *work_dir, *options]
+    log = run_tool(*train).stdout
     lines = log.splitlines()
     assert lines[-1] == 'train.py has finished.'
     assert any(x.endswith('(SafeCheckpointHook)') for x in lines)
     dump, out = tmp_path / 'dump.pkl', tmp_path / 'out.json'
     test = ['test.py', config, tmp_path / 'epoch_1.pth']
+    work_dir += tiny_options(coco_data, epochs=1)
     run_tool(*test, '--dump', dump, '--out', out, *work_dir)
     assert dump.exists()
     assert 'coco/AP' in json.loads(out.read_text())

@@ -19,7 +19,13 @@ import pytest
 
 from mmpose_lossplus.experiments.trainings import hold
 
-from ..factories import ARGUMENTS, ROOT, load_tool, save_checkpoint
+from ..factories import (
+    ARGUMENTS,
+    ROOT,
+    load_tool,
+    save_checkpoint,
+    tiny_options,
+)
 
 COMMON = f"""{ARGUMENTS}
 with open(here / 'calls', 'a') as file:
@@ -391,24 +397,6 @@ def test_ending_it_ends_the_script(reproduce, project, how):
         os.kill(int(pid.read_text()), 0)
 
 
-def options(data):
-    result = [
-        f'data_root={data}',
-        'train_cfg.max_epochs=6',
-        'train_cfg.val_interval=1',
-        'default_hooks.checkpoint.interval=1',
-        'default_hooks.logger.interval=1',
-        'train_dataloader.batch_size=2',
-        'model.backbone.init_cfg=None',
-    ]
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        result += [f'{loader}.num_workers=0']
-        result += [f'{loader}.persistent_workers=False']
-        if loader != 'train_dataloader':
-            result += [f'{loader}.dataset.bbox_file=None']
-    return result
-
-
 def wait_for(condition, process, seconds=600):
     """Wait until something is true, which must be before the process ends."""
     end = time.time() + seconds
@@ -427,7 +415,8 @@ def test_killed_at_any_moment(tmp_path, run_tool, coco_data):
     """
     work = tmp_path / 'work'
     args = ['hwl/table4', '--rows', 'none', 'linear', '--work-dir', work]
-    args += ['--cfg-options', *options(coco_data)]
+    options = tiny_options(coco_data, epochs=6)
+    args += ['--cfg-options', *options]
     trainings = [
         work / 'train' / stem / 'seed0'
         for stem in (
@@ -498,4 +487,4 @@ def test_killed_at_any_moment(tmp_path, run_tool, coco_data):
         saved = json.loads((row / 'row.json').read_text())
         assert saved['checkpoint'] == best.name
         assert 'coco/AP' in saved['metrics']
-        assert saved['cfg_options'] == options(coco_data)
+        assert saved['cfg_options'] == options

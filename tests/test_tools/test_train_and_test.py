@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ..factories import CONFIGS, call_tool
+from ..factories import CONFIGS, call_tool, tiny_options
 
 # One of each paper; tests/test_run_configs.py runs them all.
 AMSE, HMW, ANCHOR, FMSE = (
@@ -17,27 +17,6 @@ AMSE, HMW, ANCHOR, FMSE = (
         'td-hm_hourglass8_fmse-4xb6-200e_mpii-256x256',
     )
 )
-
-
-def options(root, bbox_file=True, **more):
-    """Overrides that put a config on other data, two iterations an epoch."""
-    result = {
-        'train_cfg.max_epochs': 1,
-        'train_cfg.val_interval': 1,
-        'default_hooks.checkpoint.interval': 1,
-        'default_hooks.logger.interval': 1,
-        'model.backbone.init_cfg': None,
-        'env_cfg.dist_cfg.backend': 'gloo',
-        'data_root': root,
-        'train_dataloader.batch_size': 2,
-    }
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        result[f'{loader}.num_workers'] = 0
-        result[f'{loader}.persistent_workers'] = False
-        result[f'{loader}.dataset.indices'] = 4
-        if not bbox_file and loader != 'train_dataloader':
-            result[f'{loader}.dataset.bbox_file'] = None
-    return [f'{key}={value}' for key, value in {**result, **more}.items()]
 
 
 @pytest.fixture(scope='module')
@@ -70,12 +49,11 @@ def coco_mini(shared_data):
 def test_start_resume_and_test(config, data, run_tool, request, tmp_path):
     """Two iterations, a checkpoint, two more from there, a test."""
     root = request.getfixturevalue(data)
-    of_mpii = data == 'mpii_data'
-    overrides = options(root, bbox_file=of_mpii)
+    overrides = tiny_options(root, epochs=1)
     common = ['--work-dir', tmp_path, '--cfg-options']
     run_tool('train.py', config, *common, *overrides)
     assert (tmp_path / 'epoch_1.pth').exists()
-    overrides = options(root, of_mpii, **{'train_cfg.max_epochs': 2})
+    overrides = tiny_options(root, epochs=2)
     log = run_tool('train.py', config, '--resume', *common, *overrides).stdout
     assert 'resumed epoch: 1, iter: 2' in log
     checkpoint = Path((tmp_path / 'last_checkpoint').read_text())
@@ -90,7 +68,7 @@ def test_start_resume_and_test(config, data, run_tool, request, tmp_path):
     ]
     assert len(losses) == 4
     assert all(0 < loss < 100 for loss in losses)
-    score = 'PCK' if of_mpii else 'coco/AP'
+    score = 'PCK' if data == 'mpii_data' else 'coco/AP'
     assert score in json.loads(out.read_text())
 
 
@@ -112,7 +90,7 @@ def test_own_config_in_another_folder(run_tool, coco_data, tmp_path):
         'train.py',
         config,
         *('--work-dir', tmp_path / 'work', '--cfg-options'),
-        *options(coco_data, bbox_file=False),
+        *tiny_options(coco_data, epochs=1),
         cwd=cwd,
     )
     assert (tmp_path / 'work' / 'epoch_1.pth').exists()
