@@ -9,7 +9,7 @@ import os.path as osp
 import signal
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,19 +81,18 @@ def run(script: str, *parts: str) -> None:
     )
     # On a full disk the log fails first: with a traceback for each line.
     logging.raiseExceptions = False
-    with ExitStack() as stack:
-        if training and first:
-            stack.enter_context(lock(Path(cfg.work_dir, LOCK)))
-        try:
+    alone = training and first
+    try:
+        with lock(Path(cfg.work_dir, LOCK)) if alone else nullcontext():
             host.main()
-        except OSError as error:
-            if error.errno not in UNWRITABLE:
-                raise
-            advice = ', then go on with --resume' if training else ''
-            sys.exit(
-                f'{script} stopped because {error.filename or cfg.work_dir} '
-                f'could not be written ({error.strerror}): make room{advice}.'
-            )
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        advice = ', then go on with --resume' if training else ''
+        sys.exit(
+            f'{script} stopped because {error.filename or cfg.work_dir} could '
+            f'not be written ({error.strerror}): make room{advice}.'
+        )
     if first:
         print(last_line(script), flush=True)
 
