@@ -358,9 +358,6 @@ def test(job: Job, args: argparse.Namespace) -> None:
         checkpoint=checkpoint.name,
         metrics=read_json(step.folder / 'metrics.json'),
         result_files=[x for x in files if x.endswith(('.zip', '.mat'))],
-        seconds=dict(
-            train=seconds(job.train.folder), test=seconds(step.folder)
-        ),
         date=datetime.now().astimezone().isoformat(timespec='seconds'),
         commit=commit(),
         versions=versions(),
@@ -387,16 +384,6 @@ def launch(step: Step, title: str, command: List[str]) -> None:
     check(step, process)
     took = timedelta(seconds=round(time.time() - begin))
     console.print(f'{title}: done in {took}')
-
-
-def seconds(folder: Path) -> int:
-    """Time from the start to the end of each run in a work folder, summed."""
-    total = 0
-    for log in folder.glob('*/*.log'):
-        if log.stem == log.parent.name:
-            begin = datetime.strptime(log.stem, '%Y%m%d_%H%M%S')
-            total += log.stat().st_mtime - begin.timestamp()
-    return round(total)
 
 
 if __name__ == '__main__':

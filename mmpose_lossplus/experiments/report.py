@@ -66,12 +66,10 @@ def read_results(table: Table, work_dir: Path) -> pd.DataFrame:
         records = sorted(map(read_json, files), key=lambda r: r['seed'])
         for record in records:
             metrics, versions = record.pop('metrics'), record.pop('versions')
-            seconds = record.pop('seconds')
             line = {**dict(zip(table.labels, row.labels)), **record}
             line['versions'] = ', '.join(
                 f'{k} {versions[k]}' for k in versions
             )
-            line.update({f'seconds of {key}': seconds[key] for key in seconds})
             line.update(versions)
             for metric in table.metrics:
                 line[f'published {metric}'] = row.reported[metric]
@@ -167,12 +165,12 @@ def differences_in_data(results: pd.DataFrame) -> Iterator[str]:
 
 def sheet(title: str, header: List[str], rows: List[List[str]]) -> Sheet:
     """A table for the terminal."""
-    result = Sheet(title=Text(title), box=SIMPLE_HEAD, padding=0)
+    shown = Sheet(title=Text(title), box=SIMPLE_HEAD, padding=0)
     for index, column in enumerate(header):
-        result.add_column(Text(column), no_wrap=index == 1, overflow='fold')
+        shown.add_column(Text(column), no_wrap=index == 1, overflow='fold')
     for row in rows:
-        result.add_row(*map(Text, row))
-    return result
+        shown.add_row(*map(Text, row))
+    return shown
 
 
 def markdown_table(

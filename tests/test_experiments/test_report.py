@@ -44,7 +44,6 @@ def save(tmp_path):
             checkpoint='best.pth',
             metrics=metrics,
             result_files=[],
-            seconds=dict(train=10, test=2),
             date='2024-01-01T00:00:00+00:00',
             commit='0123456789abcdef+dirty',
             versions=dict(torch='2.1.2', mmpose='1.3.2'),
@@ -90,7 +89,6 @@ def test_mean_deviation_and_difference(save, write):
         'published AP': '72.4',
         'coco/AP': '0.72',
         'Loss': 'MSE',
-        'seconds of train': '10',
         'torch': '2.1.2',
         'commit': '0123456789abcdef+dirty',
     }

@@ -24,45 +24,45 @@ def step(tmp_path):
 
 
 @pytest.fixture
-def run(step):
-    """Run other lines as the script, return its exit code."""
+def execute(step):
+    """Run other lines as the script, and see how it ended."""
 
-    def run_lines(*lines):
+    def execute_lines(*lines):
         step.script.write_text('\n'.join(lines))
         process = trainings.start(step, [sys.executable, str(step.script)])
         process.wait()
         trainings.check(step, process)
 
-    return run_lines
+    return execute_lines
 
 
 @pytest.mark.parametrize('lines', [['print("Killed?")'], [], ['exit(3)']])
-def test_an_older_run_does_not_count(step, run, lines):
+def test_an_older_run_does_not_count(step, execute, lines):
     """Exit code 0 is not enough, nor that an older run was done."""
-    run(f'print("{DONE}")')
+    execute(f'print("{DONE}")')
     assert step.ended_well
     with pytest.raises(trainings.StepError, match=str(step.log)):
-        run(*lines)
+        execute(*lines)
     assert not step.ended_well
     assert DONE in step.log.read_text()
 
 
-def test_progress_is_that_of_the_newest_run(step, run):
+def test_progress_is_that_of_the_newest_run(step, execute):
     assert step.progress() == ''
     line = 'Epoch(train)  [2][ 1/10]  lr: 1e-3  loss: 0.5'
-    run(f'print("11/11 - mmengine - INFO - {line}")', f'print("{DONE}")')
+    execute(f'print("11/11 - mmengine - INFO - {line}")', f'print("{DONE}")')
     assert step.progress() == 'Epoch(train) [2][ 1/10] loss: 0.5'
-    run(f'print("{DONE}")')
+    execute(f'print("{DONE}")')
     assert step.progress() == ''
 
 
 @pytest.mark.parametrize(
     ('own', 'reason'), [('A: no data.', 'A: no data.'), ('', 'No output')]
 )
-def test_why_a_launched_training_ended(run, own, reason):
+def test_why_a_launched_training_ended(execute, own, reason):
     """The script's own words of this run, not the launcher's after them."""
     with pytest.raises(trainings.StepError, match=f'^{reason} .*code 1'):
-        run(
+        execute(
             f'print("{own}")',
             'print("[date] torch.distributed.elastic.api: [ERROR] failed")',
             'print("more")',

@@ -109,7 +109,7 @@ def reproduce(tool, project, monkeypatch):
     """Run the tool, return the steps that ran, as script and folder."""
     calls = project / 'tools' / 'calls'
 
-    def run(*args):
+    def call(*args):
         calls.write_text('')
         argv = ['reproduce.py', *args, '--work-dir', str(project / 'work')]
         monkeypatch.setattr(sys, 'argv', argv)
@@ -121,8 +121,8 @@ def reproduce(tool, project, monkeypatch):
         text = calls.read_text().replace(work, '')
         return [tuple(line.split()) for line in text.splitlines()]
 
-    run.calls = read
-    return run
+    call.calls = read
+    return call
 
 
 def snapshot(folder):
