@@ -96,6 +96,7 @@ class Job:
 
 
 def main() -> None:
+    sys.stdout.reconfigure(errors='replace')  # titles have Greek letters
     args = parse_args()
     known = tables.load_tables()
     if args.table == 'list':

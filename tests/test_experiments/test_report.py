@@ -184,6 +184,18 @@ def test_markdown_table():
     ]
 
 
+@pytest.mark.parametrize(
+    'command',
+    [['analysis_tools/report.py', 'amse/table1'], ['reproduce.py', 'list']],
+)
+def test_a_terminal_without_greek_letters(command, run_tool, tmp_path):
+    ascii_only = dict(LC_ALL='C', PYTHONUTF8='0')
+    result = run_tool(*command, cwd=tmp_path, env=ascii_only)
+    assert 'amse/table1: Effect of ?, COCO' in result.stdout
+    for file in tmp_path.rglob('report.md'):
+        assert 'Effect of β, COCO' in file.read_text(encoding='utf-8')
+
+
 def test_unknown_table(run_tool, tmp_path):
     args = ('analysis_tools/report.py', 'amse/table9')
     result = run_tool(*args, cwd=tmp_path, check=False)

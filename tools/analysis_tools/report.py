@@ -1,6 +1,7 @@
 """Compare what tools/reproduce.py measured with what a table publishes."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from mmpose_lossplus.experiments import report
@@ -8,6 +9,7 @@ from mmpose_lossplus.experiments.tables import load_tables
 
 
 def main() -> None:
+    sys.stdout.reconfigure(errors='replace')  # titles have Greek letters
     tables = load_tables()
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
