@@ -3,7 +3,6 @@
 import copy
 import functools
 import importlib.util
-import json
 import os
 import re
 import subprocess
@@ -573,16 +572,6 @@ def save_checkpoint(path, best=None, iteration=None):
     torch.save(state, path)
 
 
-def write_log(folder, epochs):
-    """Write the scalars of a training that was cut off after some epochs."""
-    scalars = folder / '20240101_000000' / 'vis_data' / 'scalars.json'
-    scalars.parent.mkdir(parents=True, exist_ok=True)
-    lines = [dict(loss=0.1, epoch=n + 1, step=n + 1) for n in range(epochs)]
-    lines.append(dict(step=epochs, AP=0.5))  # of a validation
-    text = '\n'.join([*map(json.dumps, lines), '{"loss": 0.1, "ep'])
-    scalars.write_text(text, encoding='utf-8')
-
-
 # What fake tools/train.py and tools/test.py begin with.
 ARGUMENTS = """
 import argparse, json, pathlib, shutil, sys
@@ -668,3 +657,34 @@ def random_maps(seed, shape=(2, 3, 8, 6)):
     output = torch.randn(shape, generator=rng)
     weights = (torch.rand(shape[:2], generator=rng) > 0.3).float()
     return output, target, weights
+
+
+def tiny_options(root, epochs, validate=True, **more):
+    """``--cfg-options`` for two iterations an epoch, all of them logged.
+
+    Args:
+        root (Path): Data in the layout of the config's data.
+        epochs (int): Epochs to train.
+        validate (bool): Whether the script validates or tests.
+        **more: Further options.
+
+    Returns:
+        list[str]: The options.
+    """
+    options = {
+        'data_root': root,
+        'train_cfg.max_epochs': epochs,
+        'train_cfg.val_interval': 1,
+        'default_hooks.checkpoint.interval': 1,
+        'default_hooks.logger.interval': 1,
+        'model.backbone.init_cfg': None,
+        'env_cfg.dist_cfg.backend': 'gloo',
+        'train_dataloader.batch_size': 2,
+    }
+    for part in ('train', 'val', 'test')[: 3 if validate else 1]:
+        options[f'{part}_dataloader.num_workers'] = 0
+        options[f'{part}_dataloader.persistent_workers'] = False
+        options[f'{part}_dataloader.dataset.indices'] = 4
+        if part != 'train':
+            options[f'{part}_dataloader.dataset.bbox_file'] = None
+    return [f'{key}={value}' for key, value in {**options, **more}.items()]

@@ -23,6 +23,7 @@ from .factories import (
     batch,
     pose_model,
     run_in_processes,
+    tiny_options,
 )
 
 CONFIG = next(p for p in CONFIGS if 'dwattn_hmw-1xb64-210e_coco-256' in p.stem)
@@ -113,20 +114,9 @@ def test_amp_on_the_gpu(loss, dtype):
 
 
 def train_options(root, epochs, **more):
-    """Overrides for two iterations an epoch on generated pictures."""
-    options = {
-        'train_cfg.max_epochs': epochs,
-        'default_hooks.checkpoint.interval': 1,
-        'default_hooks.checkpoint.max_keep_ckpts': 1,
-        'model.backbone.init_cfg': None,
-        'env_cfg.dist_cfg.backend': 'gloo',
-        'data_root': root,
-        'train_dataloader.batch_size': 2,
-        'train_dataloader.num_workers': 0,
-        'train_dataloader.persistent_workers': False,
-        **more,
-    }
-    return [f'{key}={value}' for key, value in options.items()]
+    """Of the newest checkpoint, and no validation."""
+    more['default_hooks.checkpoint.max_keep_ckpts'] = 1
+    return tiny_options(root, epochs, validate=False, **more)
 
 
 def last_checkpoint(work_dir):

@@ -36,15 +36,13 @@ import sys
 from pathlib import Path
 from typing import List, Optional, Tuple
 
-from mmengine.fileio import exists
 from mmengine.registry import init_default_scope
 from rich.console import Console
 
 from mmpose_lossplus.experiments import comparison, comparison_report
 from mmpose_lossplus.experiments.configs import (
     batch_in_name,
-    data_files,
-    missing_file,
+    missing_data,
 )
 from mmpose_lossplus.experiments.files import write_json, write_text
 from mmpose_lossplus.experiments.losses import parse_losses
@@ -118,13 +116,14 @@ def prepare(args: argparse.Namespace) -> tuple:
     Raises:
         OSError, ValueError: If there is nothing to compare.
     """
+    # First, as it may import the module of a loss.
+    shared = comparison.shared_config(
+        args.config, args.cfg_options, args.epochs
+    )
     losses = parse_losses(args.losses)
     for name in losses:
         if name == 'configs' or Path(name).suffix in TAKEN:
             raise ValueError(f'--losses needs another name for {name}.')
-    shared = comparison.shared_config(
-        args.config, args.cfg_options, args.epochs
-    )
     score = comparison.take_score(shared, args.score)
     gpus = args.gpus or (batch_in_name(args.config) or [1])[0]
     settings = dict(
@@ -138,9 +137,9 @@ def prepare(args: argparse.Namespace) -> tuple:
         {**settings['losses'], **losses}, shared
     )
     parts = ('train_dataloader', 'val_dataloader', 'val_evaluator')
-    for name, path in data_files({part: shared.get(part) for part in parts}):
-        if not exists(path):
-            raise ValueError(missing_file(name, path))
+    missing = missing_data(shared, parts)
+    if missing:
+        raise ValueError(missing)
     kept = args.work_dir / 'constant.json'
     if kept.exists():
         scores = json.loads(kept.read_text(encoding='utf-8'))

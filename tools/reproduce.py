@@ -17,14 +17,13 @@ one says that it takes the best.
 All checkpoints of MMPose's interval, ten epochs, stay on the disk: a training
 that was cut off goes on from them.
 
-Folders in use are locked, by the scripts that run in them too: if only this
-one was killed, starting it again names the process that still trains. (There
-are no locks on Windows.) Several machines: --launcher slurm.
+Folders in use are locked, by a training too: if only this script was killed,
+starting it again names the process that still trains. Several machines:
+--launcher slurm.
 """
 
 import argparse
-import difflib
-import json
+import math
 import shlex
 import signal
 import sys
@@ -34,12 +33,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from inspect import signature
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 from mmengine.config import Config
 from mmpose.registry import METRICS
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from mmpose_lossplus.experiments import report, tables
@@ -50,10 +48,12 @@ from mmpose_lossplus.experiments.checkpoints import (
 )
 from mmpose_lossplus.experiments.configs import (
     batch_in_name,
+    component_class,
+    config_hash,
     parse_options,
     read_config,
 )
-from mmpose_lossplus.experiments.files import write_json
+from mmpose_lossplus.experiments.files import read_json, write_json
 from mmpose_lossplus.experiments.trainings import (
     Step,
     StepError,
@@ -96,15 +96,20 @@ class Job:
 
 
 def main() -> None:
+    sys.stdout.reconfigure(errors='replace')  # titles have Greek letters
     args = parse_args()
     known = tables.load_tables()
     if args.table == 'list':
-        list_tables(known.values())
+        for table in known.values():
+            ids = [row.id for row in table.rows if not row.left_out]
+            left_out = len(table.rows) - len(ids)
+            note = f' (and {left_out} rows left out)' if left_out else ''
+            print(f'{table.id}: {table.title}\n    {" ".join(ids)}{note}')
         return
-    (table,) = choose('table', [args.table], known)
-    rows = {row.id: row for row in table.rows}
-    rows = choose('row', args.rows or rows, rows)
     try:
+        (table,) = choose('table', [args.table], known)
+        rows = {row.id: row for row in table.rows}
+        rows = choose('row', args.rows or rows, rows)
         jobs = list(make_jobs(table, rows, args))
         for job in jobs:
             check_hashes(job)
@@ -116,7 +121,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('Terminated.'))
     try:
-        problems = run(jobs, args)
+        problems = run_all(jobs, args)
     except KeyboardInterrupt:
         sys.exit('Interrupted: the same command goes on from here.')
     report.write(table, args.work_dir, problems=problems)
@@ -129,50 +134,34 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('table', help='such as amse/table2, or list')
-    parser.add_argument('--rows', nargs='+', metavar='ID', help='only these')
-    parser.add_argument(
-        '--seeds', nargs='+', type=int, default=[0], help='Defaults to 0.'
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('table', help='such as amse/table2, or list')
+    add('--rows', nargs='+', metavar='ID', help='only these')
+    add('--seeds', nargs='+', type=int, default=[0], help='Defaults to 0.')
+    add(
         '--work-dir',
         type=Path,
         default=Path('work_dirs', 'reproduce'),
         help='Defaults to work_dirs/reproduce.',
     )
-    parser.add_argument(
+    add(
         '--dry-run',
         action='store_true',
         help='print the commands that would run, and write nothing',
     )
     add_launch_options(parser)
     args = parser.parse_args()
-
     check_launch_options(args)
     return args
 
 
-def list_tables(tables: Iterable[tables.Table]) -> None:
-    """Print what --rows may name in each table."""
-    for table in tables:
-        console.print(Text(f'{table.id}: {table.title}', style='bold'))
-        ids = [row.id for row in table.rows if not row.left_out]
-        left_out = len(table.rows) - len(ids)
-        note = f' (and {left_out} rows left out)' if left_out else ''
-        text = Padding(' '.join(ids) + note, (0, 0, 0, 4), expand=False)
-        console.print(text, soft_wrap=False)
-
-
-def choose(kind: str, ids: Iterable[str], known: Dict[str, Any]) -> List[Any]:
-    """What belongs to some ids; an unknown one ends the script."""
-    for name in ids:
-        if name not in known:
-            like = difflib.get_close_matches(name, known, n=1)
-            hint = f', perhaps {like[0]}' if like else ''
-            sys.exit(
-                f'There is no {kind} {name}{hint}; there are: '
-                f'{", ".join(known)}.'
-            )
+def choose(kind: str, ids: List[str], known: Dict[str, Any]) -> List[Any]:
+    """What belongs to some ids."""
+    unknown = [name for name in ids if name not in known]
+    if unknown:
+        raise ValueError(
+            f'There is no {kind} {unknown[0]}; there are: {", ".join(known)}.'
+        )
     return [known[name] for name in dict.fromkeys(ids)]
 
 
@@ -195,33 +184,27 @@ def make_jobs(
             cfgs[path] = read_config(path, options)
         return path, cfgs[path]
 
-    trainings = {}
     for row in rows:
         if row.left_out:
             continue
-        config, cfg = read(row.config)
-        test_config, test_cfg = read(row.test or row.config)
-        stem = Path(config).stem
-        gpus, batch = batch_in_name(config)
-        scale = f'auto_scale_lr.base_batch_size={gpus * batch}'
-        gpus = 1 if args.launcher == 'none' else args.gpus or gpus
+        train = read(row.config)
+        test = read(row.test or row.config)
+        batch, scale = batch_in_name(train[0]), []
+        if batch:
+            scale = [f'auto_scale_lr.base_batch_size={math.prod(batch)}']
+        gpus = args.gpus or (batch[0] if batch else 1)
+        if args.launcher == 'none':
+            gpus = 1
         for seed in dict.fromkeys(args.seeds):
-            folder = args.work_dir / 'train' / stem / f'seed{seed}'
-            if folder not in trainings:
-                trainings[folder] = Step(
-                    *(TOOLS / 'train.py', folder, config, cfg),
-                    [f'randomness.seed={seed}', scale, *args.cfg_options],
-                    gpus,
-                )
-            training = trainings[folder]
+            folder = args.work_dir / 'train' / Path(train[0]).stem
+            folder = folder / f'seed{seed}'
+            changes = [f'randomness.seed={seed}', *scale, *args.cfg_options]
+            training = Step(TOOLS / 'train.py', folder, *train, changes, gpus)
             folder = args.work_dir / table.id / row.id / f'seed{seed}'
-            outputs = output_options(test_cfg.test_evaluator, folder)
-            test_step = Step(
-                *(TOOLS / 'test.py', folder, test_config, test_cfg),
-                [*args.cfg_options, *outputs],
-                gpus,
-            )
-            yield Job(table, row, seed, training, test_step)
+            changes = output_options(test[1].test_evaluator, folder)
+            changes = [*args.cfg_options, *changes]
+            testing = Step(TOOLS / 'test.py', folder, *test, changes, gpus)
+            yield Job(table, row, seed, training, testing)
 
 
 def output_options(evaluator: Any, folder: Path) -> List[str]:
@@ -232,7 +215,7 @@ def output_options(evaluator: Any, folder: Path) -> List[str]:
         metrics = {f'test_evaluator.{i}': m for i, m in enumerate(evaluator)}
     options = []
     for key, metric in metrics.items():
-        cls = METRICS.get(metric['type'])
+        cls = component_class(metric, METRICS)
         known = signature(cls).parameters if cls else ()
         if 'out_dir' in known:
             options.append(f'{key}.out_dir={folder}')
@@ -248,23 +231,20 @@ def check_hashes(job: Job) -> None:
     Raises:
         StepError: If there are results of another config.
     """
-    hashes = dict(
-        config_hash=(job.train.config, job.train.hash),
-        test_config_hash=(job.test.config, job.test.hash),
-    )
-    kept = []
-    if job.train.ended_well or checkpoint_to_resume(job.train.folder):
+    train = job.train
+    kept = [job.done]
+    if train.ended_well or checkpoint_to_resume(train.folder):
         kept.append(job.begun)
-    if job.done.exists():
-        kept.append(job.done)
-    for path in kept:
-        saved = json.loads(path.read_text())
-        for key, (config, today) in hashes.items():
+    for path in filter(Path.exists, kept):
+        saved = read_json(path)
+        steps = dict(config_hash=train, test_config_hash=job.test)
+        for key, step in steps.items():
+            today = config_hash(step.cfg)
             if saved.get(key, today) != today:
                 raise StepError(
                     f'{path.parent} holds results of config hash '
-                    f'{saved[key]}, but {config} with these --cfg-options '
-                    f'has {today}: give another --work-dir.'
+                    f'{saved[key]}, but {step.config} with these '
+                    f'--cfg-options has {today}: give another --work-dir.'
                 )
 
 
@@ -283,12 +263,13 @@ def print_commands(jobs: List[Job], args: argparse.Namespace) -> None:
                 resume = checkpoint_to_resume(train.folder) is not None
                 print(shlex.join(train_command(train, args, resume)))
                 shown.add(train.folder)
-            checkpoint = shlex.quote(str(train.folder)) + '/best_*.pth'
-            if not train.cfg.default_hooks.checkpoint.get('save_best'):
-                name = f'epoch_{train.cfg.train_cfg.max_epochs}.pth'
-                checkpoint = shlex.quote(str(train.folder / name))
+            # The shell is to find the name.
+            folder = shlex.quote(str(train.folder))
+            checkpoint = f'"$(cat {folder}/last_checkpoint)"'
+            hooks = train.cfg.get('default_hooks') or {}
+            if (hooks.get('checkpoint') or {}).get('save_best'):
+                checkpoint = f'{folder}/best_*.pth'
         command = shlex.join(test_command(job.test, args, 'CHECKPOINT'))
-        # The shell is to find the best one's name.
         print(command.replace(' CHECKPOINT ', f' {checkpoint} '))
 
 
@@ -300,71 +281,63 @@ def test_command(
     return launch_command(step, args, checkpoint, '--out', out)
 
 
-def run(jobs: List[Job], args: argparse.Namespace) -> Dict[str, str]:
-    """Run what is not done.
-
-    A row that fails does not stop the others.
+def run_all(jobs: List[Job], args: argparse.Namespace) -> Dict[str, str]:
+    """Run what is not done; a row that fails does not stop the others.
 
     Returns:
         dict: What went wrong, by the row's id.
     """
-    problems = {}
+    problems, failed = {}, {}
     with ExitStack() as locks:
+        todo = [job for job in jobs if not job.done.exists()]
+        folders = [j.train.folder for j in todo if not j.train.ended_well]
+        folders += [job.test.folder for job in todo]
+        for folder in dict.fromkeys(folders):
+            locks.enter_context(hold(folder))
         for job in jobs:
-            if job.done.exists():
-                continue
-            steps = (
-                [job.test] if job.train.ended_well else [job.train, job.test]
-            )
-            for step in steps:
-                if step.lock is None:
-                    step.lock = locks.enter_context(hold(step.folder))
-        for job in jobs:
-            if job.done.exists():
+            if job not in todo:
                 console.print(f'{job}: done')
                 continue
             try:
-                train(job, args)
+                # Rows that share a training share its failure.
+                if job.train.folder in failed:
+                    raise failed[job.train.folder]
+                if not job.train.ended_well:
+                    train(job, args)
                 test(job, args)
             except (OSError, StepError) as error:
+                if not job.train.ended_well:
+                    failed[job.train.folder] = error
                 console.print(f'{job}: FAILED: {error}')
-                problems.setdefault(job.row.id, []).append(
-                    f'seed {job.seed}: {error}'
-                )
+                text = f'seed {job.seed}: {error}'
+                problems.setdefault(job.row.id, []).append(text)
     return {name: '; '.join(texts) for name, texts in problems.items()}
 
 
 def train(job: Job, args: argparse.Namespace) -> None:
     """Train, from the start or from where it was cut off."""
     step = job.train
-    if step.error is not None:
-        raise step.error
-    if step.ended_well:
-        return
     checkpoint = checkpoint_to_resume(step.folder)
     if checkpoint is not None:
-        gpus = json.loads(job.begun.read_text())['gpus']
+        gpus = read_json(job.begun)['gpus']
         if gpus != step.gpus:
             raise StepError(
                 f'{step.folder} was begun on {gpus} GPUs, whose learning rate '
                 f'its checkpoints keep, and cannot go on with {step.gpus}.'
             )
     rewind(step.folder, checkpoint)
-    write_json(
-        job.begun,
-        dict(
-            config=job.row.config,
-            config_hash=step.hash,
-            cfg_options=args.cfg_options,
-            seed=job.seed,
-            gpus=step.gpus,
-        ),
+    begun = dict(
+        config=job.row.config,
+        config_hash=config_hash(step.cfg),
+        cfg_options=args.cfg_options,
+        seed=job.seed,
+        gpus=step.gpus,
     )
-    resume = checkpoint is not None
+    write_json(job.begun, begun)
     title = f'train {Path(step.config).stem} seed {job.seed}'
-    if resume:
+    if checkpoint is not None:
         title += f' from {checkpoint.name}'
-    launch(step, title, train_command(step, args, resume))
+    launch(step, title, train_command(step, args, checkpoint is not None))
 
 
 def test(job: Job, args: argparse.Namespace) -> None:
@@ -372,35 +345,25 @@ def test(job: Job, args: argparse.Namespace) -> None:
     step = job.test
     checkpoint = checkpoint_to_test(job.train.folder)
     launch(step, f'test {job}', test_command(step, args, str(checkpoint)))
-    metrics = json.loads((step.folder / 'metrics.json').read_text())
-    results = [
-        path.name
-        for path in sorted(step.folder.iterdir())
-        if path.suffix in ('.zip', '.mat')
-    ]
-    write_json(
-        job.done,
-        dict(
-            table=job.table.id,
-            row=job.row.id,
-            seed=job.seed,
-            config=job.row.config,
-            config_hash=job.train.hash,
-            test_config=job.row.test or job.row.config,
-            test_config_hash=step.hash,
-            cfg_options=args.cfg_options,
-            gpus=step.gpus,
-            checkpoint=checkpoint.name,
-            metrics=metrics,
-            result_files=results,
-            seconds=dict(
-                train=seconds(job.train.folder), test=seconds(step.folder)
-            ),
-            date=datetime.now().astimezone().isoformat(timespec='seconds'),
-            commit=commit(),
-            versions=versions(),
-        ),
+    files = sorted(path.name for path in step.folder.iterdir())
+    record = dict(
+        table=job.table.id,
+        row=job.row.id,
+        seed=job.seed,
+        config=job.row.config,
+        config_hash=config_hash(job.train.cfg),
+        test_config=job.row.test or job.row.config,
+        test_config_hash=config_hash(step.cfg),
+        cfg_options=args.cfg_options,
+        gpus=step.gpus,
+        checkpoint=checkpoint.name,
+        metrics=read_json(step.folder / 'metrics.json'),
+        result_files=[x for x in files if x.endswith(('.zip', '.mat'))],
+        date=datetime.now().astimezone().isoformat(timespec='seconds'),
+        commit=commit(),
+        versions=versions(),
     )
+    write_json(job.done, record)
 
 
 def launch(step: Step, title: str, command: List[str]) -> None:
@@ -422,16 +385,6 @@ def launch(step: Step, title: str, command: List[str]) -> None:
     check(step, process)
     took = timedelta(seconds=round(time.time() - begin))
     console.print(f'{title}: done in {took}')
-
-
-def seconds(folder: Path) -> int:
-    """Time from the start to the end of each run in a work folder, summed."""
-    total = 0
-    for log in folder.glob('*/*.log'):
-        if log.stem == log.parent.name:
-            start = datetime.strptime(log.stem, '%Y%m%d_%H%M%S')
-            total += log.stat().st_mtime - start.timestamp()
-    return round(total)
 
 
 if __name__ == '__main__':

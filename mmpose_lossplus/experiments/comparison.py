@@ -429,8 +429,7 @@ def train_all(
     running: Dict[int, Tuple[Run, subprocess.Popen]] = {}
     with contextlib.ExitStack() as stack:
         for run in todo:
-            lock = stack.enter_context(trainings.hold(run.step.folder))
-            run.step.lock = lock
+            stack.enter_context(trainings.hold(run.step.folder))
         if console.is_terminal:
             stack.enter_context(live_table(runs, score, console))
         try:

@@ -5,11 +5,13 @@ import hashlib
 import json
 import os.path as osp
 import re
-from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from pathlib import Path, PurePosixPath
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from mmengine.config import Config, DictAction
+from mmengine.fileio import get_file_backend
 from mmengine.registry import Registry
+from mmengine.utils import is_abs
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # Where configs and tools are: the checkout, or what the wheel has of it.
@@ -17,34 +19,48 @@ ROOT = PACKAGE.parent
 if not (ROOT / 'setup.py').exists():
     ROOT = PACKAGE / '.mim'
 TOOLS = ROOT / 'tools'
-# Part of a missing file's path -> what to do, the first that fits.
+# Keys under which configs name files, and what is in those.
+DATA_FILES = dict(
+    ann_file='annotation',
+    bbox_file='box',
+    headbox_file='box',
+    release_file='release',
+)
+# How the path of a missing file ends -> what to do, the first that fits.
+CONVERTERS = f'python {TOOLS}/dataset_converters'
 ADVICE = {
-    'demo': f'get it with "python {TOOLS}/dataset_converters/'
-    'prepare_demo_data.py"',
-    'people': f'draw it with "python {TOOLS}/dataset_converters/'
-    'generate_people.py"',
-    'COCO_test-dev2017_detections': "it is among the person boxes of HRNet's "
-    'code, https://github.com/leoxiaobin/deep-high-resolution-net.pytorch',
-    'person_detection_results': 'download it as docs/en/dataset_zoo of MMPose '
-    'says, or set bbox_file=None in the dataset to use ground-truth boxes',
-    'image_info_test-dev2017': 'it is in '
+    'data/demo/*/*': f'get it with "{CONVERTERS}/prepare_demo_data.py"',
+    'COCO_test-dev2017_detections_AP_H_609_person.json': 'it is among the '
+    "person boxes of HRNet's code, "
+    'https://github.com/leoxiaobin/deep-high-resolution-net.pytorch',
+    'COCO_val2017_detections_AP_H_56_person.json': 'download it as '
+    'docs/en/dataset_zoo of MMPose says, or set bbox_file=None in the dataset '
+    'to use ground-truth boxes',
+    'image_info_test-dev2017.json': 'it is in '
     'http://images.cocodataset.org/annotations/image_info_test2017.zip',
-    'coco': 'get it with "mim download mmpose --dataset coco2017"',
-    '_det.json': f'make it with "python {TOOLS}/dataset_converters/'
-    'mpii_from_detections.py"',
-    'mpii_human_pose': 'it is among the annotations at '
+    'person_keypoints_*2017.json': 'get it with "mim download mmpose '
+    '--dataset coco2017"',
+    'instances_*2017.json': 'get it with "mim download mmdet --dataset '
+    'coco2017"',
+    'mpii_*_det.json': f'make it with "{CONVERTERS}/mpii_from_detections.py"',
+    'mpii_human_pose_v1_u12_1.mat': 'it is among the annotations at '
     'http://human-pose.mpi-inf.mpg.de',
-    'mpii_test.json': f'make it with "python {TOOLS}/dataset_converters/'
-    'mpii_test_to_json.py"',
-    'mpii': 'get it with "mim download mmpose --dataset mpii"',
-    'lsp': f'make it with "python {TOOLS}/dataset_converters/lsp_to_coco.py"',
+    'mpii_test.json': f'make it with "{CONVERTERS}/mpii_test_to_json.py"',
+    'mpii_train.json': 'get it with "mim download mmpose --dataset mpii"',
+    'mpii_val.json': 'get it with "mim download mmpose --dataset mpii"',
+    'mpii_gt_val.mat': 'get it with "mim download mmpose --dataset mpii"',
+    'lsp_*.json': f'make it with "{CONVERTERS}/lsp_to_coco.py"',
 }
+DRAW_PEOPLE = ROOT / 'projects' / 'drawn_people' / 'draw_people.py'
+if DRAW_PEOPLE.exists():  # the wheel has no projects
+    drawn = {'data/people/*/*': f'draw it with "python {DRAW_PEOPLE}"'}
+    ADVICE = {**drawn, **ADVICE}
 # They do not change what comes out.
 WITHOUT_EFFECT = ('work_dir', 'resume', 'launcher')
 
 
 def config_hash(cfg: Config) -> str:
-    """Fingerprint of all that a config says.
+    """Hash of all that a config says.
 
     Args:
         cfg (Config): The config, with the options of the user.
@@ -104,6 +120,29 @@ def batch_in_name(config: str) -> Optional[Tuple[int, int]]:
     return (int(found[1]), int(found[2])) if found else None
 
 
+def component_class(cfg: dict, registry: Registry) -> Optional[type]:
+    """Class that a component's config asks for.
+
+    Args:
+        cfg (dict): The component, whose ``type`` is a class or its name.
+        registry (Registry): Where names are looked up.
+
+    Returns:
+        type: ``None`` if there is no type, or nothing of that name.
+    """
+    kind = cfg.get('type')
+    return registry.get(kind) if isinstance(kind, str) else kind
+
+
+def walk(value: Any, key: str = '') -> Iterator[Tuple[str, Any]]:
+    """Dotted key and value of each part of a config, from the top down."""
+    yield key, value
+    if isinstance(value, (dict, list, tuple)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, child in items:
+            yield from walk(child, f'{key}.{name}' if key else str(name))
+
+
 def move_data(cfg: Config, options: Dict[str, Any]) -> Dict[str, Any]:
     """Spell out what ``data_root`` means among ``--cfg-options``.
 
@@ -125,53 +164,50 @@ def move_data(cfg: Config, options: Dict[str, Any]) -> Dict[str, Any]:
     old, new = osp.join(old, ''), osp.join(str(new), '')
     moved = {
         key: new + value[len(old) :]
-        for key, value in _strings(cfg.to_dict())
-        if osp.join(value, '').startswith(old)
+        for key, value in walk(cfg.to_dict())
+        if isinstance(value, str) and osp.join(value, '').startswith(old)
     }
     return {**moved, **options, 'data_root': new}
 
 
-def _strings(value: Any, key: str = '') -> Iterator[Tuple[str, str]]:
-    """Dotted key and value of each string in a config."""
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, (dict, list)):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for name, child in items:
-            yield from _strings(child, f'{key}.{name}' if key else str(name))
+def data_files(cfg: dict) -> Iterator[Tuple[str, str]]:
+    """Kind and path of each annotation or box file, as the dataset sees it."""
+    for kind, path, _ in _data_files(cfg):
+        yield kind, path
 
 
-def component_class(cfg: dict, registry: Registry) -> Optional[type]:
-    """Class that a component's config asks for.
+def _data_files(cfg: dict) -> Iterator[Tuple[str, str, dict]]:
+    """The same, each with the component that names it."""
+    for _, part in walk(cfg):
+        for key in DATA_FILES if isinstance(part, dict) else ():
+            path = part.get(key)
+            if isinstance(path, str) and path:
+                if key == 'ann_file' and not is_abs(path):
+                    path = osp.join(part.get('data_root') or '', path)
+                yield DATA_FILES[key], path, part
+
+
+def missing_data(cfg: Config, parts: Iterable[str]) -> Optional[str]:
+    """See whether all annotation and box files are where the config says.
 
     Args:
-        cfg (dict): The component, whose ``type`` is a class or its name.
-        registry (Registry): Where names are looked up.
+        cfg (Config): The config.
+        parts (iterable[str]): Its keys that count, of loaders and evaluators.
 
     Returns:
-        type: ``None`` if there is no type, or nothing of that name.
+        str: What is missing and where to get it, ``None`` if all is there.
     """
-    kind = cfg.get('type')
-    return registry.get(kind) if isinstance(kind, str) else kind
+    for kind, path, part in _data_files({key: cfg.get(key) for key in parts}):
+        backend = get_file_backend(path, backend_args=part.get('backend_args'))
+        # One for HTTP can only get.
+        if hasattr(backend, 'exists') and not backend.exists(path):
+            return missing_file(kind, path)
+    return None
 
 
-def data_files(cfg: dict) -> Iterator[Tuple[str, str]]:
-    """Name and path of each annotation or box file, as the dataset sees it."""
-    for name, value in cfg.items():
-        if name == 'ann_file' and value:
-            yield 'annotation', osp.join(cfg.get('data_root') or '', value)
-        elif name in ('bbox_file', 'headbox_file') and value:
-            yield 'box', value
-        elif name == 'release_file':
-            yield 'release', value
-        elif isinstance(value, dict):
-            yield from data_files(value)
-        elif name in ('datasets', 'test_evaluator', 'val_evaluator'):
-            for item in value or ():
-                yield from data_files(item)
-
-
-def missing_file(name: str, path: str) -> str:
-    fitting = (text for part, text in ADVICE.items() if part in path)
+def missing_file(kind: str, path: str) -> str:
+    """What to say of a missing file."""
+    parts = PurePosixPath(path.replace('\\', '/'))
+    fitting = (text for end, text in ADVICE.items() if parts.match(end))
     advice = next(fitting, 'correct the path in the config')
-    return f'The {name} file {path} does not exist: {advice}.'
+    return f'The {kind} file {path} does not exist: {advice}.'

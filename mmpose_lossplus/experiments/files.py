@@ -1,9 +1,14 @@
-"""Files that are there as a whole or not at all."""
+"""Files that are there as a whole or not at all, and locks."""
 
 import json
 import os
+import platform
+import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Iterator
+
+from filelock import FileLock, Timeout
 
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
@@ -18,5 +23,38 @@ def write_text(path: Path, text: str) -> None:
     replace(path, lambda partial: partial.write_text(text, encoding='utf-8'))
 
 
-def write_json(path: Path, content: Dict[str, Any]) -> None:
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, in the way of :func:`replace`."""
     write_text(path, json.dumps(content, indent=2))
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding='utf-8'))
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold a lock, or end the script with the name of who holds it.
+
+    It is the system's, which takes it back from a process that was killed.
+    """
+    held = FileLock(path)
+    owner = path.with_name(f'{path.name}.owner')
+    try:
+        held.acquire(timeout=0)
+    except NotImplementedError:
+        pass  # a file system without locks
+    except Timeout:
+        # It may not have signed yet.
+        who = 'another process'
+        if owner.exists():
+            who = owner.read_text(encoding='utf-8')
+        sys.exit(
+            f'{path.parent} is in use by {who}: wait until it ends, or end '
+            'it, and start again.'
+        )
+    try:
+        write_text(owner, f'process {os.getpid()} on {platform.node()}')
+        yield
+    finally:
+        held.release()

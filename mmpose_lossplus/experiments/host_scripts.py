@@ -9,36 +9,47 @@ import os.path as osp
 import signal
 import sys
 import tempfile
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
 import mmpose
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import MODELS, DefaultScope
+from mmpose.registry import HOOKS
 
-from .configs import data_files, missing_file, move_data
+from ..hooks import EpochSeedHook
+from .configs import component_class, missing_data, move_data
+from .files import lock
+from .weights import load_from_file
 
 # A disk that takes no more: full, above a quota or limit, read-only.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+# What a training holds in its work folder as long as it lives.
+LOCK = '.train.lock'
+# Where launchers say which of its processes this one is.
+RANKS = dict(
+    pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_LOCAL_RANK'
+)
 
 
 def run(script: str, *parts: str) -> None:
-    """Check the data files of the config on the command line, then run.
+    """Check what is on the command line, then run.
 
     ``--cfg-options data_root=DIR`` moves every path of the config that lies
     in its own ``data_root`` (see :func:`move_data`). The last line that the
-    script prints is :func:`last_line`. What a training saves survives a full
-    disk and a kill signal (see :func:`_make_safe`).
+    script prints is :func:`last_line`. A training survives a full disk and a
+    kill signal (see :func:`make_safe`), and has its work folder for itself. A
+    test refuses a checkpoint of another model, of which MMEngine warns.
 
     Args:
-        script (str): Path of the script in MMPose's tools folder.
+        script (str): ``train.py`` or ``test.py`` of MMPose's tools folder.
         *parts (str): Keys of the loaders and evaluators that it builds.
     """
-    mmpose_tools = osp.join(osp.dirname(mmpose.__file__), '.mim', 'tools')
-    spec = importlib.util.spec_from_file_location(
-        f'mmpose_{osp.splitext(script)[0]}', osp.join(mmpose_tools, script)
-    )
-    host = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(host)
-
+    training = script == 'train.py'
+    host = load_host(script)
     args = host.parse_args()
     if not osp.isfile(args.config):
         sys.exit(f'The config {args.config} does not exist.')
@@ -48,12 +59,20 @@ def run(script: str, *parts: str) -> None:
     cfg = host.merge_args(Config.fromfile(args.config), without)
     args.cfg_options = move_data(cfg, args.cfg_options or {})
     cfg.merge_from_dict(args.cfg_options)
-    for name, path in data_files({part: cfg.get(part) for part in parts}):
-        if not osp.exists(path):
-            sys.exit(missing_file(name, path))
-    _check_work_dir(cfg.work_dir)
-    if script == 'train.py':
-        _make_safe(cfg)
+    missing = missing_data(cfg, parts)
+    if missing:
+        sys.exit(missing)
+    check_work_dir(cfg.work_dir)
+    first = os.environ.get(RANKS.get(args.launcher, ''), '0') == '0'
+    if training:
+        for change in make_safe(cfg):
+            if first:
+                print(f'tools/train.py: {change}', flush=True)
+    elif not args.allow_misfit:
+        scope = cfg.get('default_scope', 'mmpose')
+        with DefaultScope.overwrite_default_scope(scope):
+            model = MODELS.build(cfg.model)
+        load_from_file(model, args.checkpoint, args.config)
     host.parse_args = lambda: args
     host.merge_args = lambda *_: cfg
     # Else processes that load data outlive it, with all that they hold.
@@ -62,21 +81,43 @@ def run(script: str, *parts: str) -> None:
     )
     # On a full disk the log fails first: with a traceback for each line.
     logging.raiseExceptions = False
+    alone = training and first
     try:
-        host.main()
+        with lock(Path(cfg.work_dir, LOCK)) if alone else nullcontext():
+            host.main()
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        advice = ', then go on with --resume' if script == 'train.py' else ''
+        advice = ', then go on with --resume' if training else ''
         sys.exit(
             f'{script} stopped because {error.filename or cfg.work_dir} could '
             f'not be written ({error.strerror}): make room{advice}.'
         )
-    if is_main_process():
+    if first:
         print(last_line(script), flush=True)
 
 
-def _check_work_dir(work_dir: str) -> None:
+def load_host(script: str) -> SimpleNamespace:
+    """Import a script of MMPose, with options of ours in its parser."""
+    path = osp.join(osp.dirname(mmpose.__file__), '.mim', 'tools', script)
+    spec = importlib.util.spec_from_file_location('host_script', path)
+    host = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(host)
+    ours = argparse.ArgumentParser(add_help=False)
+    if script == 'test.py':
+        ours.add_argument(
+            '--allow-misfit',
+            action='store_true',
+            help='test a checkpoint whose weights are not those of the model; '
+            'what does not fit stays random',
+        )
+    host.argparse = SimpleNamespace(
+        ArgumentParser=partial(argparse.ArgumentParser, parents=[ours])
+    )
+    return host
+
+
+def check_work_dir(work_dir: str) -> None:
     """End the script unless the folder is there, or can be, for writing."""
     try:
         os.makedirs(work_dir, exist_ok=True)
@@ -89,19 +130,40 @@ def _check_work_dir(work_dir: str) -> None:
         )
 
 
-def _make_safe(cfg: Config) -> None:
+def make_safe(cfg: Config) -> list:
     """Make a training one that can be cut off at any time.
 
-    Checkpoints are written as a whole (``SafeCheckpointHook``). If the config
-    sets a seed, a training that was cut off and resumed ends in the weights
-    of one that was not (``EpochSeedHook``).
+    A base config cannot do it: two bases must not both have hooks. One that
+    names these hooks is left alone, and trains the same in MMPose's script.
+
+    Args:
+        cfg (Config): The config, changed in place.
+
+    Returns:
+        list[str]: What was changed, one sentence each.
     """
-    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    if checkpoint.get('type') == 'CheckpointHook':
-        checkpoint.type = 'mmpose.SafeCheckpointHook'
-    if (cfg.get('randomness') or {}).get('seed') is not None:
-        seeds = dict(type='mmpose.EpochSeedHook')
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or ()), seeds]
+    changes = []
+    hooks = cfg.get('default_hooks') or {}
+    # MMEngine adds this one where the config says nothing.
+    checkpoint = hooks.get('checkpoint', dict(type=CheckpointHook, interval=1))
+    if component_class(checkpoint or {}, HOOKS) is CheckpointHook:
+        safe = dict(checkpoint, type='mmpose.SafeCheckpointHook')
+        cfg.default_hooks = dict(hooks, checkpoint=safe)
+        changes.append(
+            'checkpoints are written as a whole or not at all '
+            '(SafeCheckpointHook)'
+        )
+    custom = list(cfg.get('custom_hooks') or ())
+    seed = (cfg.get('randomness') or {}).get('seed')
+    if seed is not None and EpochSeedHook not in [
+        component_class(hook, HOOKS) for hook in custom
+    ]:
+        cfg.custom_hooks = [*custom, dict(type='mmpose.EpochSeedHook')]
+        changes.append(
+            f'each epoch has random numbers of its own, by seed {seed} '
+            '(EpochSeedHook)'
+        )
+    return changes
 
 
 def last_line(script: str) -> str:

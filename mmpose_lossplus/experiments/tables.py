@@ -1,8 +1,7 @@
 """The papers' tables, read from the metafiles beside the configs."""
 
-import os.path as osp
 from dataclasses import dataclass, field
-from glob import glob
+from pathlib import Path
 from typing import Dict, List, Optional, Union
 
 import mmengine
@@ -34,88 +33,54 @@ RESULT_KEYS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One row: a config, what is published of it, what was measured.
+    """One row: a config, what is published of it, what was measured."""
 
-    Args:
-        id (str): Name of the row, unique in its table.
-        labels (List[str]): What identifies it, one for each label column.
-        config (str, optional): The config that trains it, as the stem of one
-            of ours or as ``mmpose::`` path. None if the row is left out.
-        test (str, optional): The config that tests it, where the row is
-            another test of what ``config`` trains.
-        reported (Dict[str, Union[float, str]]): Published value of each
-            column, a number or words.
-        source (str): Where the published values come from.
-        note (str): What a reader of the row must know. Defaults to ``''``.
-        left_out (str): Why the row has no config. Defaults to ``''``.
-        stands_for (str): The paper's row, where it does not give the values
-            that several of ours choose. Defaults to ``''``.
-        results (Dict[str, float]): Our values. Defaults to none.
-    """
-
-    id: str
-    labels: List[str]
+    id: str  # unique in its table
+    labels: List[str]  # what identifies it, one for each label column
+    # The stem of one of our configs or a ``mmpose::`` path: what trains it,
+    # None if the row is left out, and what tests it, if that is another.
     config: Optional[str]
     test: Optional[str]
-    reported: Dict[str, Union[float, str]]
-    source: str
+    reported: Dict[str, Union[float, str]]  # by column, a number or words
+    source: str  # of the published values
     note: str = ''
-    left_out: str = ''
+    left_out: str = ''  # why there is no config
+    # The paper's row, if it leaves open what several of ours choose.
     stands_for: str = ''
-    results: Dict[str, float] = field(default_factory=dict)
+    results: Dict[str, float] = field(default_factory=dict)  # ours
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table (or figure) of a paper.
+    """A table (or figure) of a paper, with its rows in their order."""
 
-    Args:
-        id (str): ``<paper>/<table>``, such as ``amse/table2``.
-        title (str): What it is about, with data, split and metric.
-        folder (str): Folder of the paper's configs, relative to the project.
-        labels (List[str]): Headers of the label columns.
-        metrics (List[str]): Headers of the value columns.
-        rows (List[Row]): In the order of the paper.
-        compare (List[str]): Ids of the rows that show the paper's point, the
-            baseline first. Defaults to none.
-        notes (List[str]): What holds for several rows. Defaults to none.
-    """
-
-    id: str
-    title: str
-    folder: str
-    labels: List[str]
-    metrics: List[str]
+    id: str  # such as ``amse/table2``
+    title: str  # what it is about, with data, split and metric
+    folder: str  # of the paper's configs, relative to the project
+    labels: List[str]  # headers of the label columns
+    metrics: List[str]  # headers of the value columns
     rows: List[Row]
+    # Ids of the rows that show the paper's point, the baseline first.
     compare: List[str] = field(default_factory=list)
-    notes: List[str] = field(default_factory=list)
-
-
-def _reported(values, metrics: List[str]) -> Dict[str, Union[float, str]]:
-    if isinstance(values, list):
-        values = dict(zip(metrics, values))
-    return {metric: values.get(metric, NOT_PUBLISHED) for metric in metrics}
+    notes: List[str] = field(default_factory=list)  # of several rows
 
 
 def config_file(name: str) -> str:
-    """Path of the config that a row names.
+    """Absolute path of the config that a row names.
 
-    Args:
-        name (str): Stem of one of this project's configs or ``mmpose::`` path.
-
-    Returns:
-        str: Its absolute path.
+    Raises:
+        ValueError: If there is not exactly one of that name.
     """
     if name.startswith('mmpose::'):
-        folder = osp.join(osp.dirname(mmpose.__file__), '.mim', 'configs')
-        return osp.join(folder, name[len('mmpose::') :])
-    found = glob(osp.join(ROOT, 'configs', '*', f'{name}.py'))
+        configs = Path(mmpose.__file__).parent / '.mim' / 'configs'
+        return str(configs / name[len('mmpose::') :])
+    found = list((ROOT / 'configs').glob(f'*/{name}.py'))
     if len(found) != 1:
         raise ValueError(
             f'A table must name exactly one config, but there are '
             f'{len(found)} named {name}.py in {ROOT}/configs.'
         )
-    return found[0]
+    return str(found[0])
 
 
 def number(value: Union[float, str]) -> Optional[float]:
@@ -146,49 +111,47 @@ def result(metrics: Dict[str, float], column: str) -> Optional[float]:
 
 def metafiles() -> List[str]:
     """Paths of all metafiles, in the order of ``model-index.yml``."""
-    index = mmengine.load(osp.join(ROOT, 'model-index.yml'))
-    return [osp.join(ROOT, path) for path in index['Import']]
+    index = mmengine.load(ROOT / 'model-index.yml')
+    return [str(ROOT / path) for path in index['Import']]
 
 
 def load_tables() -> Dict[str, Table]:
-    """All tables of all papers.
-
-    Returns:
-        Dict[str, Table]: The tables by their ids, in the papers' order.
-    """
+    """All tables of all papers by their ids, in the papers' order."""
     tables = {}
     for path in metafiles():
         meta = mmengine.load(path)
-        results = {
+        measured = {
             model['Name']: model['Results'][0]['Metrics']
             for model in meta.get('Models', [])
             if model.get('Results')
         }
         for table in meta.get('Tables', []):
-            rows = [
-                Row(
-                    id=str(row['ID']),
-                    labels=[str(label) for label in row['Labels']],
-                    config=row.get('Config'),
-                    test=row.get('Test'),
-                    reported=_reported(row['Reported'], table['Metrics']),
-                    source=row.get('Source', table.get('Source')),
-                    note=row.get('Note', ''),
-                    left_out=row.get('Left out', ''),
-                    stands_for=row.get('Stands for', ''),
-                    results=results.get(row.get('Test', row.get('Config')))
-                    or {},
-                )
-                for row in table['Rows']
-            ]
             tables[table['ID']] = Table(
                 id=table['ID'],
                 title=table['Title'],
-                folder=osp.relpath(osp.dirname(path), ROOT),
+                folder=str(Path(path).parent.relative_to(ROOT)),
                 labels=table['Labels'],
                 metrics=table['Metrics'],
-                rows=rows,
+                rows=[_row(row, table, measured) for row in table['Rows']],
                 compare=table.get('Compare', []),
                 notes=table.get('Notes', []),
             )
     return tables
+
+
+def _row(row: dict, table: dict, measured: Dict[str, dict]) -> Row:
+    values, metrics = row['Reported'], table['Metrics']
+    if isinstance(values, list):
+        values = dict(zip(metrics, values))
+    return Row(
+        id=str(row['ID']),
+        labels=[str(label) for label in row['Labels']],
+        config=row.get('Config'),
+        test=row.get('Test'),
+        reported={key: values.get(key, NOT_PUBLISHED) for key in metrics},
+        source=row.get('Source', table.get('Source')),
+        note=row.get('Note', ''),
+        left_out=row.get('Left out', ''),
+        stands_for=row.get('Stands for', ''),
+        results=measured.get(row.get('Test', row.get('Config')), {}),
+    )

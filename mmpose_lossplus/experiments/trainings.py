@@ -1,34 +1,31 @@
 """Scripts of tools/ in processes of their own, each in a locked folder."""
 
 import argparse
-import importlib.metadata
-import os
 import platform
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
-from typing import IO, Dict, List, Optional
+from typing import Dict, Iterator, List, Optional
 
 from mmengine.config import Config
 
-from ..version import __version__
-from .configs import ROOT, config_hash
-from .host_scripts import last_line
+from .configs import ROOT
+from .files import lock
+from .host_scripts import LOCK, last_line
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
-PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpose', 'mmdet')
+PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpose', 'mmdet', 'mmpose_lossplus')
 PROGRESS = re.compile(r'Epoch\(\w+\).*')
 # What only repeats in the lines of MMEngine's log.
 NOISE = re.compile(r'(base_lr|lr|time|data_time|memory|grad_norm): \S+ *')
+# Begins the line of a log that says what is run, before what that prints.
+COMMAND = '\n$ '
 
 
 class StepError(Exception):
@@ -54,13 +51,6 @@ class Step:
     cfg: Config
     options: List[str]
     gpus: int
-    hash: str = field(init=False)
-    lock: Optional[IO[str]] = field(init=False, default=None)
-    begin: int = field(init=False, default=0)  # of its newest run in the log
-    error: Optional[StepError] = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        self.hash = config_hash(self.cfg)
 
     @property
     def log(self) -> Path:
@@ -68,46 +58,44 @@ class Step:
 
     @property
     def ended_well(self) -> bool:
+        return last_line(self.script.name) in self.output().splitlines()
+
+    def output(self, tail: int = 0) -> str:
+        """What its newest run has printed.
+
+        Args:
+            tail (int): Look only at so many bytes. Defaults to 0, all.
+        """
         if not self.log.exists():
-            return False
-        lines = self.log.read_text(errors='replace').splitlines()
-        return last_line(self.script.name) in lines
+            return ''
+        with self.log.open('rb') as log:
+            log.seek(max(0, self.log.stat().st_size - tail) if tail else 0)
+            text = log.read().decode('utf-8', errors='replace')
+        return text.rpartition(COMMAND)[2]
 
     def progress(self) -> str:
         """What its log says of the newest iteration, nothing at first."""
-        with self.log.open('rb') as log:
-            # Much longer than a line of MMEngine's log.
-            log.seek(max(self.begin, self.log.stat().st_size - 5000))
-            text = log.read().decode(errors='replace')
-        found = PROGRESS.findall(text)
+        # Much longer than a line of MMEngine's log.
+        found = PROGRESS.findall(self.output(tail=5000))
         return ' '.join(NOISE.sub('', found[-1]).split()) if found else ''
 
 
 def add_launch_options(parser: argparse.ArgumentParser) -> None:
     """Options of how scripts are started, and with which settings."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         '--launcher',
         choices=('none', 'pytorch', 'slurm'),
         default='none',
         help='pytorch: all GPUs on this machine. Defaults to none, one GPU.',
     )
-    parser.add_argument(
-        '--gpus',
-        type=int,
-        metavar='N',
-        help='of a launcher. Defaults to that in the name of the config; with '
-        'another, the learning rate is scaled',
-    )
-    parser.add_argument(
-        '--srun-args', default='', help='such as "-p gpu --gres=gpu:4"'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='for all trainings and tests; data_root=DIR moves all the data',
-    )
+    gpus = 'of a launcher. Defaults to that in the name of the config; with '
+    gpus += 'another, the learning rate is scaled'
+    add('--gpus', type=int, metavar='N', help=gpus)
+    add('--srun-args', default='', help='such as "-p gpu --gres=gpu:4"')
+    options = 'for all trainings and tests; data_root=DIR moves all the data'
+    values = dict(nargs='+', default=[], metavar='KEY=VALUE')
+    add('--cfg-options', **values, help=options)
 
 
 def check_launch_options(args: argparse.Namespace) -> None:
@@ -153,33 +141,15 @@ def train_command(
     return launch_command(step, args, *more, *['--resume'] * resume)
 
 
-def hold(folder: Path) -> IO[str]:
-    """Lock a folder, or end the script if another process has it.
-
-    The lock is the open file's: a process that inherits the file holds it
-    until it ends, even if this one ends before.
-    """
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Have a folder for this process alone, or end it if another has it."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / '.lock').open('a+')
-    if fcntl is not None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            sys.exit(
-                f'{folder} is in use by {lock.read()}: wait until it ends, '
-                'or end it, and start again.'
-            )
-    sign(lock, os.getpid())
-    return lock
-
-
-def sign(lock: IO[str], pid: int) -> None:
-    """Say in the lock file which process is at work."""
-    lock.seek(0)
-    lock.truncate()
-    lock.write(f'process {pid} on {platform.node()}')
-    lock.flush()
+    with lock(folder / '.lock'):
+        # A training may have outlived the process that started it.
+        with lock(folder / LOCK):
+            pass
+        yield
 
 
 def start(
@@ -188,16 +158,11 @@ def start(
     """Run a script of a locked folder; its output goes to the log."""
     # Into the file, not through a pipe: it must not depend on this process.
     with step.log.open('ab') as out:
-        step.begin = out.tell()
-        process = subprocess.Popen(
-            command,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            pass_fds=[] if fcntl is None else [step.lock.fileno()],
-            env=env,
+        out.write(f'{COMMAND}{shlex.join(command)}\n'.encode())
+        out.flush()
+        return subprocess.Popen(
+            command, stdout=out, stderr=subprocess.STDOUT, env=env
         )
-    sign(step.lock, process.pid)
-    return process
 
 
 def stop(step: Step, process: subprocess.Popen) -> None:
@@ -205,7 +170,6 @@ def stop(step: Step, process: subprocess.Popen) -> None:
     if process.poll() is None:
         process.terminate()
         process.wait()
-    sign(step.lock, os.getpid())
 
 
 def check(step: Step, process: subprocess.Popen) -> None:
@@ -215,33 +179,28 @@ def check(step: Step, process: subprocess.Popen) -> None:
         StepError: If it has not ended well.
     """
     if process.returncode or not step.ended_well:
-        with step.log.open('rb') as log:
-            log.seek(step.begin)
-            lines = log.read().decode(errors='replace').split('\n')
-        # A launcher goes on with many lines that do not say why.
+        # Its first line is the command, and a launcher goes on with many
+        # lines that do not say why.
         launcher = 'torch.distributed.elastic'
-        lines = takewhile(lambda line: launcher not in line, lines)
+        lines = takewhile(
+            lambda line: launcher not in line, step.output().split('\n')[1:]
+        )
         words = [line.strip() for line in lines if re.search(r'\w', line)]
-        step.error = StepError(
+        raise StepError(
             f'{words[-1] if words else "No output"} ({step.script.name} ended '
             f'with exit code {process.returncode}, see {step.log})'
         )
-        raise step.error
 
 
 def commit() -> str:
     """Commit of this checkout, with +dirty if files differ from it."""
-
-    def git(*args: str) -> str:
-        return subprocess.check_output(
-            ['git', '-C', ROOT, *args], stderr=subprocess.DEVNULL, text=True
-        ).strip()
-
+    command = ['git', f'--git-dir={ROOT}/.git', f'--work-tree={ROOT}']
+    command += ['describe', '--always', '--abbrev=40', '--exclude=*']
+    command += ['--dirty=+dirty']
     try:
-        if Path(git('rev-parse', '--show-toplevel')).resolve() != ROOT:
-            return 'unknown'
-        dirty = git('status', '--porcelain', '--untracked-files=no')
-        return git('rev-parse', 'HEAD') + '+dirty' * bool(dirty)
+        return subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True
+        ).strip()
     except (OSError, subprocess.CalledProcessError):
         return 'unknown'
 
@@ -251,8 +210,7 @@ def versions() -> Dict[str, str]:
     found = dict(python=platform.python_version())
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            found[name] = import_module(name).__version__
+        except ImportError:
             found[name] = 'none'
-    found['mmpose_lossplus'] = __version__
     return found

@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Optional
 
 from mmengine.fileio import LocalBackend, get_file_backend, register_backend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpose.registry import HOOKS
 
 
@@ -47,12 +47,16 @@ class SafeCheckpointHook(CheckpointHook):
     name when all of it is written, and older ones go after that. So the disk
     needs room for one checkpoint more.
 
+    The checkpoint of an epoch is older than the validation of that epoch.
+    What resumes from it begins with the validation, which may have been cut
+    off: without it the best may be missed, and a schedule on a plateau.
+
     What is not saved on a local disk (``backend_args``, ``out_dir``) is saved
     as by ``CheckpointHook``, which has the arguments.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Choose how files are written."""
+        """Choose how files are written; validate what is resumed."""
         options = (self.backend_args, self.file_client_args)
         out_dir = self.out_dir or runner.work_dir
         if options == (None, None) and isinstance(
@@ -60,6 +64,20 @@ class SafeCheckpointHook(CheckpointHook):
         ):
             self.backend_args = dict(backend='safe_local')
         super().before_train(runner)
+        loop = runner.train_loop
+        if (
+            self.by_epoch
+            and isinstance(loop, EpochBasedTrainLoop)
+            and runner.val_loop is not None
+            and loop.epoch > 0  # resumed
+        ):
+            loop._decide_current_val_interval()
+            last = loop.epoch == loop.max_epochs
+            due = loop.epoch % loop.val_interval == 0 or last
+            if due and loop.epoch >= loop.val_begin:
+                # MMEngine saves it again with its score if it knows of it.
+                self.last_ckpt = runner.message_hub.get_info('last_ckpt')
+                runner.val_loop.run()
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Save, then remove what is outdated."""

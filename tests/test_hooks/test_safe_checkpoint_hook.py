@@ -133,6 +133,33 @@ def test_half_a_file_never_has_the_name(tmp_path, monkeypatch):
     assert names(tmp_path) == ['epoch_1.pth']
 
 
+@pytest.mark.parametrize('max_epochs', [2, 3])
+def test_cut_off_while_validating(max_epochs, tmp_path, monkeypatch):
+    """The second epoch is saved, and best, but that is not known yet."""
+    score = Counter.compute_metrics
+
+    def cut_off(self, results):
+        if (tmp_path / 'epoch_2.pth').exists():
+            raise KeyboardInterrupt
+        return score(self, results)
+
+    monkeypatch.setattr(Counter, 'compute_metrics', cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, max_epochs)
+    assert check_whole(tmp_path) == 2
+    assert (tmp_path / 'best_count_epoch_1.pth').exists()
+    seen = []
+    monkeypatch.setattr(
+        Counter,
+        'compute_metrics',
+        lambda self, results: seen.append(1) or dict(count=100 - len(seen)),
+    )
+    train(tmp_path, max_epochs, resume=True)
+    assert len(seen) == max_epochs - 1
+    assert (tmp_path / 'best_count_epoch_2.pth').exists()
+    assert check_whole(tmp_path) == max_epochs
+
+
 def test_explicit_backends_are_kept(tmp_path):
     hook = dict(
         type='SafeCheckpointHook',

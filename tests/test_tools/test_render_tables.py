@@ -1,5 +1,7 @@
 """tools/misc/render_tables.py on a table made by hand."""
 
+import re
+
 import pytest
 
 from ..factories import load_tool
@@ -40,27 +42,33 @@ def table():
     )
 
 
+def cells(line):
+    return [cell.strip() for cell in line.strip('|').split('|')]
+
+
 def test_render(table):
     lines = tool.render(table).splitlines()
     assert lines[0] == 'A table, COCO.'
     assert lines[2] == '`python tools/reproduce.py amse/table9`'
-    header, rule, mse, zoo, amse, cited = lines[4:10]
-    assert header == '| Loss | AP | AR | Source | Config |'
-    assert rule == '| :-- | :-: | :-: | :-- | :-- |'
-    assert mse == (
-        '| MSE <sup>1</sup> | 70.4 | NR | P | '
-        f'[config]({OURS}.py), [test]({GTBOX}.py) |'
-    )
-    assert 'ZOO <sup>1</sup>' in zoo
-    assert 'open-mmlab/mmpose/blob/v1.3.2/' in zoo
-    assert zoo.endswith('/configs/' + ZOO[len('mmpose::') :] + ') |')
-    assert '| AMSE | 71 (**70.8**) | 76 |' in amse
-    assert cited.startswith('| CITED <sup>2</sup> |')
-    assert cited.endswith('| none |')
+    header, rule, mse, zoo, amse, cited = map(cells, lines[4:10])
+    assert header == ['Loss', 'AP', 'AR', 'Source', 'Config']
+    assert [cell[0] + cell[-1] for cell in rule] == [
+        *(':-', '::', '::', ':-', ':-')
+    ]
+    assert mse == [
+        *('MSE <sup>1</sup>', '70.4', 'NR', 'P'),
+        f'[config]({OURS}.py), [test]({GTBOX}.py)',
+    ]
+    assert zoo[0] == 'ZOO <sup>1</sup>'
+    assert 'open-mmlab/mmpose/blob/v1.3.2/' in zoo[-1]
+    assert zoo[-1].endswith('/configs/' + ZOO[len('mmpose::') :] + ')')
+    assert amse[:3] == ['AMSE', '71 (**70.8**)', '76']
+    assert cited[0] == 'CITED <sup>2</sup>'
+    assert cited[-1] == 'none'
     notes = [line for line in lines[10:] if line]
-    assert notes == [
-        f'{tool.SOURCES} NR: not published in available text.',
-        'In brackets: what training the config gave here.',
+    assert notes[0].startswith(tool.SOURCES)
+    assert notes[0].endswith(f'NR: {tool.NOT_PUBLISHED}.')
+    assert notes[2:] == [
         '<sup>1</sup> Same note.',
         '<sup>2</sup> Not in MMPose.',
         'For all rows.',
@@ -69,10 +77,13 @@ def test_render(table):
 
 def test_summary(table):
     line = tool.summary({table.id: table}).splitlines()[-1]
-    assert line == (
-        '| [amse/table9](configs/amse/README.md#amsetable9) | A table, COCO '
-        '| 70.4 → 71 (**70.8**) AP | 3 of 4 | 1 |'
-    )
+    assert cells(line) == [
+        '[amse/table9](configs/amse/README.md#amsetable9)',
+        'A table, COCO',
+        '70.4 → 71 (**70.8**) AP',
+        '3 of 4',
+        '1',
+    ]
 
 
 def test_fills_the_marked_places_only(table, tmp_path):
@@ -92,7 +103,7 @@ def test_fills_the_marked_places_only(table, tmp_path):
 def test_unknown_place(table, tmp_path):
     readme = tmp_path / 'README.md'
     readme.write_text('<!-- amse/table8 -->\n<!-- end -->\n')
-    with pytest.raises(ValueError, match='place for amse/table8, but no'):
+    with pytest.raises(ValueError, match='amse/table8'):
         tool.rendered(readme.read_text(), readme, {table.id: table})
 
 
@@ -118,7 +129,7 @@ def test_check_finds_a_number_changed_by_hand(
     readme.write_text(good.replace('70.4', '70.9'))
     with pytest.raises(SystemExit, match='configs/amse/README.md differ'):
         tool.main()
-    assert '-| MSE <sup>1</sup> | 70.9' in capsys.readouterr().out
+    assert re.search(r'-\| MSE .* 70.9 ', capsys.readouterr().out)
     assert '70.9' in readme.read_text()  # checking writes nothing
 
     monkeypatch.setattr('sys.argv', ['render_tables.py'])

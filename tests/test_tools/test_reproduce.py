@@ -3,7 +3,6 @@
 The fast tests put fake scripts in place of tools/train.py and tools/test.py.
 """
 
-import argparse
 import csv
 import json
 import os
@@ -17,12 +16,16 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
-from mmengine.config import Config
 
-from mmpose_lossplus.experiments import trainings
+from mmpose_lossplus.experiments.trainings import hold
 
-from ..factories import ARGUMENTS, ROOT, load_tool, save_checkpoint, write_log
+from ..factories import (
+    ARGUMENTS,
+    ROOT,
+    load_tool,
+    save_checkpoint,
+    tiny_options,
+)
 
 COMMON = f"""{ARGUMENTS}
 with open(here / 'calls', 'a') as file:
@@ -60,7 +63,7 @@ def project(tool, monkeypatch, tmp_path):
     (tools / 'train.py').write_text(FAKE_TRAIN)
     (tools / 'test.py').write_text(FAKE_TEST)
     save_checkpoint(tools / 'checkpoint.pth')
-    for name in ('mse_4xb32', 'mse_4xb32-boxes', 'bad_2xb8'):
+    for name in ('mse_4xb32', 'mse_4xb32-boxes', 'bad_2xb8', 'plain'):
         (configs / f'{name}.py').write_text(
             f'name = {name!r}\n'
             "default_hooks = dict(checkpoint=dict(save_best='coco/AP'))\n"
@@ -70,11 +73,8 @@ def project(tool, monkeypatch, tmp_path):
         )
 
     def row(name, config, test=None, left_out=''):
-        reported = dict(AP=72.4)
-        row = tool.tables.Row(
-            *(name, [name], config, test, reported, 'P'), left_out=left_out
-        )
-        return row
+        cells = (name, [name], config, test, dict(AP=72.4), 'P')
+        return tool.tables.Row(*cells, left_out=left_out)
 
     def table(name, *rows):
         return tool.tables.Table(
@@ -92,6 +92,7 @@ def project(tool, monkeypatch, tmp_path):
         table(
             'paper/table3', row('bad', 'bad_2xb8'), row('good', 'mse_4xb32')
         ),
+        table('paper/table4', row('plain', 'plain')),
     ]
     monkeypatch.setattr(tool, 'TOOLS', tools)
     monkeypatch.setattr(
@@ -108,7 +109,7 @@ def reproduce(tool, project, monkeypatch):
     """Run the tool, return the steps that ran, as script and folder."""
     calls = project / 'tools' / 'calls'
 
-    def run(*args):
+    def call(*args):
         calls.write_text('')
         argv = ['reproduce.py', *args, '--work-dir', str(project / 'work')]
         monkeypatch.setattr(sys, 'argv', argv)
@@ -120,8 +121,8 @@ def reproduce(tool, project, monkeypatch):
         text = calls.read_text().replace(work, '')
         return [tuple(line.split()) for line in text.splitlines()]
 
-    run.calls = read
-    return run
+    call.calls = read
+    return call
 
 
 def snapshot(folder):
@@ -139,15 +140,18 @@ def test_rows_and_tables_share_a_training(reproduce, project):
     ]
     assert reproduce('paper/table2') == [('test', 'paper/table2/mse/seed0')]
     assert reproduce('paper/table1') == []
+    assert reproduce('paper/table1', '--rows', 'cited') == []
     row = project / 'work/paper/table1/mse-boxes/seed0/row.json'
     row = json.loads(row.read_text())
-    assert row['metrics'] == {'coco/AP': 0.7}
-    assert row['checkpoint'] == 'epoch_2.pth'
-    assert row['config'] == 'mse_4xb32'
-    assert row['test_config'] == 'mse_4xb32-boxes'
     assert row['config_hash'] != row['test_config_hash']
-    assert row['versions']['torch'] == torch.__version__.split('+')[0]
-    assert row['seed'] == 0
+    expected = dict(
+        seed=0,
+        config='mse_4xb32',
+        test_config='mse_4xb32-boxes',
+        checkpoint='epoch_2.pth',
+        metrics={'coco/AP': 0.7},
+    )
+    assert expected.items() <= row.items()
 
 
 def test_more_seeds_later(reproduce, project):
@@ -160,8 +164,8 @@ def test_more_seeds_later(reproduce, project):
     ]
     report = (project / 'work/paper/table1/report.md').read_text()
     # 70 and 72 against 72.4.
-    assert '| seeds 0, 2 | 71.00 ±1.41 |' in report
-    assert '| difference | -1.40 |' in report
+    assert re.search(r'seeds 0, 2 +\| 71.00 ±1.41 ', report)
+    assert re.search(r'difference +\| -1.40 ', report)
     assert '- cited: Another method' in report
     assert report.count('not run') == 1
     with (project / 'work/paper/table1/report.csv').open() as file:
@@ -170,11 +174,6 @@ def test_more_seeds_later(reproduce, project):
         ('mse', '0'),
         ('mse', '2'),
     ]
-
-
-def test_a_row_left_out_never_runs(reproduce, project):
-    assert reproduce('paper/table1', '--rows', 'cited') == []
-    assert not list(project.glob('work/**/row.json'))
 
 
 @pytest.mark.parametrize('how', ['options', 'config'])
@@ -207,12 +206,9 @@ def test_nothing_to_keep_of_a_first_attempt(reproduce, project):
     """As when only the options say where the data is."""
     with pytest.raises(SystemExit, match='bad'):
         reproduce('paper/table3', '--rows', 'bad')
-    write_log(project / 'work/train/bad_2xb8/seed0', 5)
     (project / 'tools' / 'mended').touch()
     more = ['--cfg-options', 'data_root=elsewhere']
     assert len(reproduce('paper/table3', '--rows', 'bad', *more)) == 2
-    # What the first attempt logged does not count.
-    assert not list(project.glob('work/train/**/scalars.json'))
 
 
 def test_killed_between_the_test_and_its_record(reproduce, project):
@@ -221,15 +217,6 @@ def test_killed_between_the_test_and_its_record(reproduce, project):
     row.unlink()
     assert reproduce('paper/table2') == [('test', 'paper/table2/mse/seed0')]
     assert row.exists()
-
-
-def test_what_has_no_effect_is_not_in_the_hash(tool):
-    content = dict(b=1, a=dict(c=[1, 2]))
-    same = dict(a=dict(c=[1, 2]), b=1, work_dir='x', launcher='slurm')
-    digest = trainings.config_hash(Config(content))
-    assert re.fullmatch('[0-9a-f]{12}', digest)
-    assert trainings.config_hash(Config(same)) == digest
-    assert trainings.config_hash(Config(dict(content, b=2))) != digest
 
 
 def test_a_failed_row_does_not_stop_the_others(reproduce, project, capsys):
@@ -253,14 +240,6 @@ def test_a_failed_row_does_not_stop_the_others(reproduce, project, capsys):
         ('train', 'train/bad_2xb8/seed0'),
         ('test', 'paper/table3/bad/seed0'),
     ]
-
-
-def test_a_script_that_ends_early_has_failed(reproduce, project):
-    """Exit code 0 is not enough."""
-    (project / 'tools' / 'train.py').write_text('print("Killed?")')
-    with pytest.raises(SystemExit, match='mse'):
-        reproduce('paper/table2')
-    assert not list(project.glob('work/**/row.json'))
 
 
 def test_dry_run_prints_what_would_run(reproduce, project, capsys):
@@ -287,6 +266,11 @@ def test_dry_run_prints_what_would_run(reproduce, project, capsys):
     best = f'{project}/work/train/mse_4xb32/seed0/best_*.pth'
     # Not quoted, for the shell to find it.
     assert all(f' {best} ' in line for line in lines[1:])
+    # As many GPUs as the name says, for both scripts.
+    reproduce('paper/table2', '--dry-run', '--launcher', 'pytorch')
+    for line in capsys.readouterr().out.splitlines():
+        assert '--nproc_per_node 4' in line
+        assert '--launcher pytorch' in line
 
     reproduce('paper/table1')
     capsys.readouterr()
@@ -298,53 +282,34 @@ def test_dry_run_prints_what_would_run(reproduce, project, capsys):
     ]
 
 
-@pytest.mark.parametrize(
-    ('args', 'start'),
-    [
-        (
-            ['--launcher', 'pytorch'],
-            '-m torch.distributed.run --standalone --nproc_per_node 4',
-        ),
-        (
-            ['--launcher', 'pytorch', '--gpus', '2'],
-            '-m torch.distributed.run --standalone --nproc_per_node 2',
-        ),
-        (
-            ['--launcher', 'slurm', '--srun-args', '-p gpu --gres=gpu:4'],
-            'srun --ntasks 4 --kill-on-bad-exit=1 -p gpu --gres=gpu:4 PYTHON',
-        ),
-    ],
-)
-def test_launchers(reproduce, project, capsys, args, start):
-    """As many GPUs as the name says, and the launcher for both scripts."""
-    reproduce('paper/table2', '--dry-run', *args)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    for line, script in zip(lines, ('train.py', 'test.py')):
-        script = f'{project}/tools/{script}'
-        expected = f'{start} {script}'.replace('PYTHON', sys.executable)
-        assert expected in line
-        assert f'--launcher {args[1]}' in line
-    assert '--auto-scale-lr' in lines[0]
+def test_a_name_without_a_batch(reproduce, project, capsys):
+    """One GPU, and the batch that the config itself says."""
+    args = ['--dry-run', '--launcher', 'pytorch']
+    reproduce('paper/table4', *args)
+    train, _ = capsys.readouterr().out.splitlines()
+    assert '--nproc_per_node 1' in train
+    assert '--auto-scale-lr' in train
+    assert 'base_batch_size' not in train
+    config = project / 'configs/plain.py'
+    text = config.read_text().replace("save_best='coco/AP'", 'interval=1')
+    config.write_text(text)
+    reproduce('paper/table4', *args)
+    last = project / 'work/train/plain/seed0/last_checkpoint'
+    assert f'"$(cat {last})"' in capsys.readouterr().out
+    assert len(reproduce('paper/table4')) == 2
 
 
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        (['paper/tabel1'], 'no table paper/tabel1, perhaps paper/table1;'),
-        (
-            ['paper/table1', '--rows', 'mes'],
-            'no row mes, perhaps mse; .*cited',
-        ),
-        (['paper/table1', '--cfg-options', 'a'], 'KEY=VALUE, got a'),
-        (
-            ['paper/table1', '--cfg-options', 'randomness.seed=1'],
-            '--seeds, got',
-        ),
+        (['paper/tabel1'], 'paper/tabel1.*paper/table1'),
+        (['paper/table1', '--rows', 'mes'], 'mes.*mse, mse-boxes, cited'),
+        (['paper/table1', '--cfg-options', 'a'], 'got a'),
+        (['paper/table1', '--cfg-options', 'randomness.seed=1'], '--seeds'),
         (['paper/table1', '--cfg-options', 'a=[1,2'], 'Imbalanced brackets'),
         (
             ['paper/table1', '--cfg-options', 'train_cfg.max_epochs.x=1'],
-            'do not fit .*mse_4xb32.py',
+            'mse_4xb32.py',
         ),
         (['paper/table1', '--gpus', '2'], '--gpus 2 needs --launcher'),
         (['paper/table1', '--gpus', '0', '--launcher', 'slurm'], 'got 0'),
@@ -359,11 +324,10 @@ def test_bad_input(reproduce, project, args, message):
 
 def test_list(reproduce, capsys):
     reproduce('list')
-    output = capsys.readouterr().out
-    assert (
-        'paper/table1: A title\n    mse mse-boxes (and 1 rows left out)\n'
-        'paper/table2: A title\n    mse\n'
-    ) in output
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith('paper/table1: ')
+    assert lines[1].split()[:2] == ['mse', 'mse-boxes']
+    assert 'cited' not in lines[1]
 
 
 def test_metrics_for_a_server_write_into_the_row(tool):
@@ -383,48 +347,28 @@ def test_metrics_for_a_server_write_into_the_row(tool):
 def test_no_going_on_with_other_gpus(reproduce, project):
     """MMEngine would keep the checkpoint's learning rate."""
     work = project / 'work/train/mse_4xb32/seed0'
-    (project / 'tools' / 'train.py').write_text(
-        FAKE_TRAIN.replace("print('train.py has finished.')", 'sys.exit(1)')
-    )
+    (project / 'tools' / 'train.py').write_text('exit(1)')
     with pytest.raises(SystemExit, match='mse'):
         reproduce('paper/table2')
-    write_log(work, 3)
-    report = project / 'work/paper/table2/report.md'
+    save_checkpoint(work / 'epoch_1.pth', iteration=1)
     begun = json.loads((work / 'train.json').read_text())
     (work / 'train.json').write_text(json.dumps(dict(begun, gpus=8)))
     with pytest.raises(SystemExit, match='mse'):
         reproduce('paper/table2')
     assert reproduce.calls() == []
+    report = project / 'work/paper/table2/report.md'
     assert 'begun on 8 GPUs' in report.read_text()
 
 
-@pytest.mark.skipif(sys.platform == 'win32', reason='no locks there')
-def test_the_script_keeps_the_lock(tool, tmp_path):
-    lock = tool.hold(tmp_path)
-    child = subprocess.Popen(
-        [sys.executable, '-c', 'input()'],
-        stdin=subprocess.PIPE,
-        pass_fds=[lock.fileno()],
-    )
-    trainings.sign(lock, child.pid)
-    lock.close()
-    with pytest.raises(SystemExit, match=f'in use by process {child.pid} '):
-        tool.hold(tmp_path)
-    child.kill()
-    child.wait()
-    tool.hold(tmp_path)
-
-
-def test_two_at_a_time(reproduce, tool, project):
-    held = tool.hold(project / 'work/train/mse_4xb32/seed0')
-    with pytest.raises(SystemExit, match=f'process {os.getpid()}'):
+def test_two_at_a_time(reproduce, project):
+    training = project / 'work/train/mse_4xb32/seed0'
+    stopped = pytest.raises(SystemExit, match=f'process {os.getpid()}')
+    with hold(training), stopped:
         reproduce('paper/table1')
     assert reproduce.calls() == []
-    held.close()
     assert len(reproduce('paper/table1')) == 3
-    # What is done needs no lock.
-    tool.hold(project / 'work/train/mse_4xb32/seed0')
-    assert reproduce('paper/table1') == []
+    with hold(training):  # what is done needs no lock
+        assert reproduce('paper/table1') == []
 
 
 @pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGINT])
@@ -453,24 +397,6 @@ def test_ending_it_ends_the_script(reproduce, project, how):
         os.kill(int(pid.read_text()), 0)
 
 
-def options(data):
-    result = [
-        f'data_root={data}',
-        'train_cfg.max_epochs=6',
-        'train_cfg.val_interval=1',
-        'default_hooks.checkpoint.interval=1',
-        'default_hooks.logger.interval=1',
-        'train_dataloader.batch_size=2',
-        'model.backbone.init_cfg=None',
-    ]
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        result += [f'{loader}.num_workers=0']
-        result += [f'{loader}.persistent_workers=False']
-        if loader != 'train_dataloader':
-            result += [f'{loader}.dataset.bbox_file=None']
-    return result
-
-
 def wait_for(condition, process, seconds=600):
     """Wait until something is true, which must be before the process ends."""
     end = time.time() + seconds
@@ -489,7 +415,8 @@ def test_killed_at_any_moment(tmp_path, run_tool, coco_data):
     """
     work = tmp_path / 'work'
     args = ['hwl/table4', '--rows', 'none', 'linear', '--work-dir', work]
-    args += ['--cfg-options', *options(coco_data)]
+    options = tiny_options(coco_data, epochs=6)
+    args += ['--cfg-options', *options]
     trainings = [
         work / 'train' / stem / 'seed0'
         for stem in (
@@ -531,7 +458,8 @@ def test_killed_at_any_moment(tmp_path, run_tool, coco_data):
     wait_for(in_epoch(trainings[1], 4), process)
     process.kill()
     process.wait()
-    child = re.search(r'\d+', (trainings[1] / '.lock').read_text())[0]
+    owner = (trainings[1] / '.train.lock.owner').read_text()
+    child = re.search(r'\d+', owner)[0]
     os.kill(int(child), signal.SIGSTOP)
     result = run_tool('reproduce.py', *args, check=False)
     os.kill(int(child), signal.SIGCONT)
@@ -551,7 +479,7 @@ def test_killed_at_any_moment(tmp_path, run_tool, coco_data):
     assert (rows[0] / 'row.json').stat().st_mtime_ns == finished
     report = (work / 'hwl/table4/report.md').read_text()
     assert 'NOT comparable' in report
-    assert report.count('| seed 0 |') == 2
+    assert len(re.findall(r'seed 0 +\|', report)) == 2
     assert report.count('not run') == 3
     for training, row in zip(trainings, rows):
         assert (training / 'epoch_6.pth').exists()
@@ -559,22 +487,4 @@ def test_killed_at_any_moment(tmp_path, run_tool, coco_data):
         saved = json.loads((row / 'row.json').read_text())
         assert saved['checkpoint'] == best.name
         assert 'coco/AP' in saved['metrics']
-        assert saved['cfg_options'] == options(coco_data)
-
-
-def test_why_a_launched_training_ended(tool, tmp_path):
-    """The script's own words of this run, not the launcher's after them."""
-    runs = trainings
-    step = argparse.Namespace(
-        log=tmp_path / 'train.log',
-        begin=len('An older error\n'),
-        script=Path('train.py'),
-        ended_well=False,
-    )
-    elastic = '[date] torch.distributed.elastic.api: [ERROR] failed\nmore\n'
-    ended = argparse.Namespace(returncode=1)
-    for own, reason in (('A: no data.\n', 'A: no data.'), ('', 'No output')):
-        step.log.write_text(f'An older error\n{own}{elastic}')
-        with pytest.raises(runs.StepError) as error:
-            runs.check(step, ended)
-        assert str(error.value).startswith(f'{reason} (train.py ended with ')
+        assert saved['cfg_options'] == options

@@ -9,23 +9,19 @@ from mmpose_lossplus.experiments.tables import load_tables
 
 
 def main() -> None:
+    sys.stdout.reconfigure(errors='replace')  # titles have Greek letters
+    tables = load_tables()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('table', help='such as amse/table2')
-    parser.add_argument(
+    add = parser.add_argument
+    add('table', choices=tables, metavar='TABLE', help='such as amse/table2')
+    add(
         '--work-dir',
         type=Path,
         default=Path('work_dirs', 'reproduce'),
         help='of tools/reproduce.py. Defaults to work_dirs/reproduce.',
     )
-    parser.add_argument(
-        '--out', type=Path, help='folder. Defaults to that of the table.'
-    )
+    add('--out', type=Path, help='folder. Defaults to that of the table.')
     args = parser.parse_args()
-    tables = load_tables()
-    if args.table not in tables:
-        sys.exit(
-            f'There is no table {args.table}; there are: {", ".join(tables)}.'
-        )
     report.write(tables[args.table], args.work_dir, args.out)
 
 

@@ -10,8 +10,11 @@ import difflib
 import os.path as osp
 import re
 import sys
+from pathlib import Path
 from typing import Dict, List
 
+from mmpose_lossplus.experiments.files import write_text
+from mmpose_lossplus.experiments.report import markdown_table
 from mmpose_lossplus.experiments.tables import (
     NOT_PUBLISHED,
     ROOT,
@@ -56,51 +59,33 @@ def value(row: Row, metric: str) -> str:
     return cell
 
 
-def grid(header: List[str], rows: List[List[str]], centred: range) -> str:
-    """A Markdown table, with the columns that are centred."""
-    rule = [':-:' if i in centred else ':--' for i in range(len(header))]
-    return '\n'.join(
-        '| ' + ' | '.join(cells) + ' |' for cells in [header, rule, *rows]
-    )
-
-
 def render(table: Table) -> str:
     """A table with what a reader of it must know."""
-    notes: List[str] = []
-
-    def mark(text: str) -> str:
-        if not text:
-            return ''
-        if text not in notes:
-            notes.append(text)
-        return f' <sup>{notes.index(text) + 1}</sup>'
-
-    rows = [
-        [
-            row.labels[0] + mark(row.note or row.left_out),
-            *row.labels[1:],
-            *(value(row, metric) for metric in table.metrics),
-            row.source,
-            configs(row, table.folder),
-        ]
-        for row in table.rows
-    ]
+    notes = [row.note or row.left_out for row in table.rows]
+    notes = list(dict.fromkeys(filter(None, notes)))
+    rows = []
+    for row in table.rows:
+        note = row.note or row.left_out
+        mark = f' <sup>{notes.index(note) + 1}</sup>' if note else ''
+        values = [value(row, metric) for metric in table.metrics]
+        labels = [row.labels[0] + mark, *row.labels[1:]]
+        rows.append([*labels, *values, row.source, configs(row, table.folder)])
     header = [*table.labels, *table.metrics, 'Source', 'Config']
     words = len(table.labels)
     lines = [
         f'{table.title}.',
         f'`python tools/reproduce.py {table.id}`',
         grid(header, rows, range(words, words + len(table.metrics))),
+        SOURCES + f' NR: {NOT_PUBLISHED}.' * any('NR' in row for row in rows),
     ]
-    legend = SOURCES
-    if any('NR' in row for row in rows):
-        legend += f' NR: {NOT_PUBLISHED}.'
-    lines.append(legend)
     if any(row.results for row in table.rows):
         lines.append('In brackets: what training the config gave here.')
     lines += [f'<sup>{i}</sup> {text}' for i, text in enumerate(notes, 1)]
-    lines += table.notes
-    return '\n\n'.join(lines)
+    return '\n\n'.join([*lines, *table.notes])
+
+
+def grid(header: List[str], rows: List[List[str]], centred: range) -> str:
+    return '\n'.join(markdown_table(header, rows, centred))
 
 
 def summary(tables: Dict[str, Table]) -> str:
@@ -111,23 +96,19 @@ def summary(tables: Dict[str, Table]) -> str:
         by_id = {row.id: row for row in table.rows}
         values = [value(by_id[row], metric) for row in table.compare]
         ready = sum(not row.left_out for row in table.rows)
-        trained = sum(bool(row.results) for row in table.rows)
+        # GitHub's name for the heading ``## amse/table2``.
+        anchor = table.id.replace('/', '')
         rows.append(
             [
-                f'[{table.id}]({table.folder}/README.md#{anchor(table)})',
+                f'[{table.id}]({table.folder}/README.md#{anchor})',
                 table.title,
                 f'{" → ".join(values)} {metric}' if values else '',
                 f'{ready} of {len(table.rows)}',
-                str(trained),
+                str(sum(bool(row.results) for row in table.rows)),
             ]
         )
     header = ['table', 'what', 'published', 'rows with a config', 'trained']
     return grid(header, rows, range(2, len(header)))
-
-
-def anchor(table: Table) -> str:
-    """GitHub's name for the heading ``## amse/table2``."""
-    return table.id.replace('/', '')
 
 
 def rendered(text: str, path: str, tables: Dict[str, Table]) -> str:
@@ -156,25 +137,21 @@ def main() -> None:
     args = parser.parse_args()
     tables = load_tables()
     folders = dict.fromkeys(table.folder for table in tables.values())
-    paths = [*READMES, *(osp.join(folder, 'README.md') for folder in folders)]
+    names = [*READMES, *(f'{folder}/README.md' for folder in folders)]
     differ = []
-    for path in paths:
-        full = osp.join(ROOT, path)
-        with open(full, encoding='utf-8') as file:
-            old = file.read()
-        text = rendered(old, full, tables)
+    for name in names:
+        path = Path(ROOT, name)
+        old = path.read_text(encoding='utf-8')
+        text = rendered(old, name, tables)
         if text == old:
             continue
-        differ.append(path)
+        differ.append(name)
         if args.check:
-            diff = difflib.unified_diff(
-                old.splitlines(), text.splitlines(), lineterm='', n=0
-            )
-            print('\n'.join(diff))
+            lines = (old.splitlines(), text.splitlines())
+            print(*difflib.unified_diff(*lines, lineterm='', n=0), sep='\n')
         else:
-            with open(full, 'w', encoding='utf-8') as file:
-                file.write(text)
-            print(f'Wrote {path}')
+            write_text(path, text)
+            print(f'Wrote {name}')
     if args.check and differ:
         sys.exit(
             f'{", ".join(differ)} differ from the metafiles: run '
