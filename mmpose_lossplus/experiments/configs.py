@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from mmengine.config import Config, DictAction
+from mmengine.registry import Registry
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # Where configs and tools are: the checkout, or what the wheel has of it.
@@ -138,6 +139,20 @@ def _strings(value: Any, key: str = '') -> Iterator[Tuple[str, str]]:
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for name, child in items:
             yield from _strings(child, f'{key}.{name}' if key else str(name))
+
+
+def component_class(cfg: dict, registry: Registry) -> Optional[type]:
+    """Class that a component's config asks for.
+
+    Args:
+        cfg (dict): The component, whose ``type`` is a class or its name.
+        registry (Registry): Where names are looked up.
+
+    Returns:
+        type: ``None`` if there is no type, or nothing of that name.
+    """
+    kind = cfg.get('type')
+    return registry.get(kind) if isinstance(kind, str) else kind
 
 
 def data_files(cfg: dict) -> Iterator[Tuple[str, str]]:
