@@ -65,11 +65,11 @@ TRAINED = (LIGHT, 'ResNet-50')
 Step = Callable[[], Any]
 
 
-def model_of(name: str) -> export.Deployed:
-    """One of the models of ``CONFIGS``, with random weights."""
+def config_of(name: str) -> Config:
+    """Config of one of the models, MMPose's or ours."""
     path = CONFIGS[name]
     read = get_config if path.startswith('mmpose::') else Config.fromfile
-    return export.random_model(read(path))
+    return read(path)
 
 
 def pytorch_step(net: export.Deployed, device: str) -> Step:
@@ -193,13 +193,16 @@ def main() -> None:
     console.print(describe_machine(args.device))
     if args.train:
         for threads, name in product(args.threads, TRAINED):
-            steps = training_steps(model_of(name), args)
+            steps = training_steps(export.random_model(config_of(name)), args)
             times = compare_times(steps, 'mse', args.rounds, threads)
             title = f'{name}, batch {args.batch_size}, threads: {threads}'
             rows = [[k, ms, ratio] for k, (_, ms, ratio) in times.items()]
             console.print(sheet(title, ['loss', 'ms', 'ratio'], rows))
         return
-    nets = {name: model_of(name) for name in [LIGHT, *args.models]}
+    nets = {
+        name: export.random_model(config_of(name))
+        for name in [LIGHT, *args.models]
+    }
     sizes = {name: size_of(net) for name, net in nets.items()}
     sizes[UNSPLIT] = sizes[LIGHT]
     exported = {}
