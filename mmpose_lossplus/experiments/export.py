@@ -28,16 +28,13 @@ from .configs import component_class
 from .split_deconvs import split_deconvs
 
 OPSET = 14  # the first with HardSwish
-BATCHES = (1, 3)  # that are checked
 
 
 class Deployed(nn.Module):
-    """A pose model from crops to heatmaps, in evaluation.
+    """A pose model in evaluation, from crops to heatmaps.
 
-    Args:
-        model (BasePoseEstimator): The model.
-        normalize (bool): Whether crops are of pixels from 0 to 255, to which
-            it applies its mean and std itself. Defaults to False.
+    With ``normalize`` it takes pixels from 0 to 255 and applies its mean and
+    std itself.
     """
 
     def __init__(
@@ -148,8 +145,8 @@ def to_onnx(
     names = kinds.get(tuple(x.ndim for x in outputs))
     if names is None:
         raise ValueError(
-            'the head must give heatmaps or the two vectors of SimCC, but '
-            f'{type(net.model.head).__name__} gives something else'
+            'the head must give heatmaps or the two vectors of SimCC, got a '
+            f'{type(net.model.head).__name__}'
         )
     if split_deconv:
         net = copy.deepcopy(net)
@@ -199,7 +196,7 @@ def relative_difference(
 ) -> float:
     """Largest difference from PyTorch, in parts of the largest value."""
     differences = []
-    for batch in BATCHES:
+    for batch in (1, 3):
         image = net.random_input(batch)
         found = session.run(None, dict(image=image.numpy()))
         differences += [

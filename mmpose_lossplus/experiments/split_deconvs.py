@@ -34,9 +34,7 @@ class SplitStage(nn.Module):
     pixel at a time, so they may come before the four are interleaved.
     """
 
-    def __init__(
-        self, deconv: nn.ConvTranspose2d, pointwise: nn.Module
-    ) -> None:
+    def __init__(self, deconv: nn.ConvTranspose2d, pointwise: nn.Module):
         super().__init__()
         channels = deconv.in_channels
         weight = F.pad(deconv.weight, (0, 1, 0, 1))
@@ -78,22 +76,20 @@ class AttendedLayer(nn.Module):
     that nothing as large as x is computed but its products with W.
     """
 
-    def __init__(
-        self, attention: ChannelSpatialAttention, final_layer: nn.Conv2d
-    ) -> None:
+    def __init__(self, attention: ChannelSpatialAttention, final: nn.Conv2d):
         super().__init__()
         self.channel = attention.channel
         first, *rest = attention.spatial
         self.spatial = nn.Sequential(*rest)
         self.spatial_bias = first.bias
-        weight = final_layer.weight.detach().flatten(1)
+        weight = final.weight.detach().flatten(1)
         self.sizes = [len(weight), len(weight), 1]
         products = [weight, weight, first.weight.detach().flatten(1)]
         self.register_buffer('weight', torch.cat(products))
         attended = F.pad(weight, (0, 0, 0, len(weight) + 1))
         self.register_buffer('attended', attended)
-        self.bias = final_layer.bias
-        gives_logits = isinstance(final_layer, SigmoidConv2d)
+        self.bias = final.bias
+        gives_logits = isinstance(final, SigmoidConv2d)
         self.activation = nn.Sigmoid() if gives_logits else nn.Identity()
 
     def forward(self, phases: List[Tensor]) -> Tensor:
@@ -115,12 +111,7 @@ class AttendedLayer(nn.Module):
 
 
 def split_deconvs(head: HeatmapHead) -> None:
-    """Rewrite a light head in place so that it has no deconvolutions.
-
-    What it computes in evaluation stays the same, up to rounding.
-
-    Args:
-        head (HeatmapHead): The head, in evaluation.
+    """Rewrite a light head in evaluation, in place, without deconvolutions.
 
     Raises:
         ValueError: If it is no :class:`DepthwiseDeconvAttentionHead` with

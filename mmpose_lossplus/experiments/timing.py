@@ -26,24 +26,19 @@ def positive_int(text: str) -> int:
 def parse_benchmark_args(
     parser: argparse.ArgumentParser, threads: List[int]
 ) -> argparse.Namespace:
-    """Parse the options of a benchmark and those that all share.
+    """Parse a command line with the options that all benchmarks have.
 
-    ``losses`` becomes configs by name, MMPose's KeypointMSELoss ('mse') first.
+    ``losses`` are configs by name, MMPose's KeypointMSELoss ('mse') first.
     """
     parser.add_argument(
         '--losses',
         nargs='+',
         default=['amse', 'rmse', 'fmse', 'hmw', 'anchor', 'focal'],
         metavar='NAME',
-        help=f'among {", ".join(LOSSES)}, or NAME=dict(...) (default: '
-        'amse rmse fmse hmw anchor focal)',
+        help=f'among {", ".join(LOSSES)}, or NAME=dict(...) (all of ours)',
     )
     parser.add_argument(
-        '--threads',
-        type=positive_int,
-        nargs='+',
-        default=threads,
-        help=f'of the CPU (default: {" ".join(map(str, threads))})',
+        '--threads', type=positive_int, nargs='+', default=threads
     )
     parser.add_argument('--rounds', type=positive_int, default=50)
     devices = ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
@@ -61,7 +56,7 @@ def describe_machine(device: str) -> str:
     cpu = collect_env.get_cpu_info(collect_env.run)
     found = re.search(r'Model name:\s*(.*)', cpu)
     name = found[1] if found else platform.processor()
-    if device != 'cpu':
+    if device == 'cuda':
         name = torch.cuda.get_device_name()
     return (
         f'{name}, {os.cpu_count()} CPUs, torch {torch.__version__}, '
@@ -77,16 +72,10 @@ def compare_times(
     Whatever else the machine does meets all alike, so that times of the same
     round may be compared.
 
-    Args:
-        steps (Dict[str, Callable]): The functions, without arguments.
-        baseline (str): Name of one of them.
-        rounds (int): How many times each has its turn.
-        threads (int): Of PyTorch.
-
     Returns:
-        Dict[str, tuple]: By name the median in seconds; and as text the
-        milliseconds, and the ratio to the baseline of the same round: minimum
-        / median / maximum over the rounds.
+        Dict[str, tuple]: By name the median in seconds; and as text, minimum
+        / median / maximum over the rounds, of the milliseconds and of the
+        ratio to the baseline.
     """
     timers = [
         Timer('step()', globals=dict(step=step), num_threads=threads)

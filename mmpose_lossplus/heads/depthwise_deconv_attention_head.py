@@ -68,11 +68,8 @@ class DepthwiseDeconvAttentionHead(HeatmapHead):
             )
             layers += self._make_conv_layers(in_channels, [out_channels], [1])
             if attention is not None:
-                layers.append(
-                    MODELS.build(
-                        attention, default_args=dict(channels=out_channels)
-                    )
-                )
+                channels = dict(channels=out_channels)
+                layers.append(MODELS.build(attention, default_args=channels))
             in_channels = out_channels
         return nn.Sequential(*layers)
 

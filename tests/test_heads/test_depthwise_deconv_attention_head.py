@@ -19,6 +19,7 @@ from ..factories import ROOT
 
 STEM = 'td-hm_mobilenetv3-dwattn_hmw-1xb64-210e_coco-256x192'
 CONFIG = ROOT / 'configs' / 'heatmap_weighting' / f'{STEM}.py'
+BLOCKS = (ChannelSpatialAttention, SqueezeExcitation, CBAM, None)
 
 
 def light_model(num_keypoints):
@@ -92,26 +93,24 @@ def test_upsamples_by_eight(kernel_sizes):
     assert head([torch.rand(2, 16, 4, 3)]).shape == (2, 3, 32, 24)
 
 
-@pytest.mark.parametrize(
-    ('name', 'block'),
-    [
-        ('ChannelSpatialAttention', ChannelSpatialAttention),
-        ('SqueezeExcitation', SqueezeExcitation),
-        ('CBAM', CBAM),
-        (None, type(None)),
-    ],
-)
-def test_attention_after_any_stage(name, block):
-    attention = name and dict(type=name, ratio=8)
-    head = DepthwiseDeconvAttentionHead(
-        in_channels=16,
-        out_channels=3,
-        deconv_out_channels=(32, 64),
-        deconv_kernel_sizes=(4, 4),
-        deconv_attentions=(attention, attention),
+@pytest.mark.parametrize('block', BLOCKS)
+@pytest.mark.parametrize('as_class', [True, False])
+def test_attention_after_any_stage(block, as_class):
+    """Types are classes or their names."""
+    cfg = block and dict(type=block if as_class else block.__name__, ratio=8)
+    kind = DepthwiseDeconvAttentionHead
+    head = MODELS.build(
+        dict(
+            type=kind if as_class else kind.__name__,
+            in_channels=16,
+            out_channels=3,
+            deconv_out_channels=(32, 64),
+            deconv_kernel_sizes=(4, 4),
+            deconv_attentions=(cfg, cfg),
+        )
     )
     found = [type(m) for m in head.deconv_layers if type(m) is block]
-    assert len(found) == (2 if name else 0)
+    assert len(found) == (2 if block else 0)
     assert head([torch.rand(1, 16, 4, 3)]).shape == (1, 3, 16, 12)
 
 
@@ -162,19 +161,19 @@ def test_initialization():
 
 
 @pytest.mark.parametrize(
-    ('attentions', 'message'),
+    ('options', 'error', 'message'),
     [
-        ((None, None), 'each of the 3 deconvolutions, got 2'),
-        ((None, None, 'CBAM'), "got 'CBAM'"),
-        ((None, None, dict(ratio=4)), 'with a type'),
-        ((None, None, dict(type='SEBlock')), "got 'SEBlock'"),
+        (dict(deconv_attentions=(None, None)), ValueError, 'got 2'),
+        (dict(deconv_attentions=[None, None, 'CBAM']), TypeError, 'str'),
+        (dict(deconv_attentions=[dict(ratio=4)] * 3), KeyError, 'type'),
+        (
+            dict(deconv_attentions=[dict(type='SEBlock')] * 3),
+            KeyError,
+            'SEBlock',
+        ),
+        (dict(deconv_kernel_sizes=(4, 4)), ValueError, 'same length'),
     ],
 )
-def test_bad_attentions(attentions, message):
-    with pytest.raises(ValueError, match=message):
-        DepthwiseDeconvAttentionHead(16, 3, deconv_attentions=attentions)
-
-
-def test_unequal_deconv_lists():
-    with pytest.raises(ValueError, match='same length'):
-        DepthwiseDeconvAttentionHead(16, 3, deconv_kernel_sizes=(4, 4))
+def test_bad_options(options, error, message):
+    with pytest.raises(error, match=message):
+        DepthwiseDeconvAttentionHead(16, 3, **options)

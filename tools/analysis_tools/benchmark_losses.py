@@ -9,6 +9,7 @@ allocated at most, in maps of the output's size with the returned gradient.
 
 import argparse
 import os
+from functools import partial
 from typing import Callable, Dict, List
 
 # Else the profiler tells of its stages.
@@ -51,23 +52,19 @@ def make_steps(
 ) -> Dict[str, Callable]:
     """Forward and backward of each loss."""
 
-    def make_step(loss: Callable, on_logits: bool) -> Callable:
-        def step() -> None:
-            maps[0].grad = None
-            maps[0].is_logits = on_logits  # what SigmoidConv2d tells a loss
-            loss(*maps).backward()
-
-        return step
+    def step(loss: Callable, on_logits: bool) -> None:
+        maps[0].grad = None
+        maps[0].is_logits = on_logits  # what SigmoidConv2d tells a loss
+        loss(*maps).backward()
 
     steps = {}
     for name, cfg in losses.items():
         loss = MODELS.build(cfg)
         on_logits = isinstance(loss, LogitHeatmapLoss)
-        steps[name] = make_step(loss, on_logits)
+        steps[name] = partial(step, loss, on_logits)
         if compiled and name != 'mse':
-            steps[f'{name}, compiled'] = make_step(
-                torch.compile(loss), on_logits
-            )
+            loss = torch.compile(loss)
+            steps[f'{name}, compiled'] = partial(step, loss, on_logits)
     return steps
 
 
@@ -98,8 +95,7 @@ def main() -> None:
         nargs=4,
         action='append',
         metavar=('B', 'K', 'H', 'W'),
-        help='of the maps, may be given again (default: 64 17 64 48 and '
-        '32 17 96 72)',
+        help='of maps, more than once too (64 17 64 48 and 32 17 96 72)',
     )
     parser.add_argument(
         '--compile', action='store_true', help='also under torch.compile'
@@ -124,8 +120,8 @@ def main() -> None:
                 ]
                 for name, (_, ms, ratio) in times.items()
             ]
-            title = f'{shape}, threads: {threads}'
-            console.print(sheet(title, ['loss', 'ms', 'ratio', 'maps'], rows))
+            header = ['loss', 'ms', 'ratio', 'maps']
+            console.print(sheet(f'{shape}, threads: {threads}', header, rows))
 
 
 if __name__ == '__main__':

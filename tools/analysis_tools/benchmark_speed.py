@@ -2,11 +2,12 @@
 
 Inference of one crop, without pre-processing and decoding, by the models of
 the heatmap-weighting paper's table 5 and by RTMPose-t and -s, with random
-weights. Or, with --train, the whole training step with each loss against that
-with MMPose's KeypointMSELoss (mse). All take turns, so that whatever else the
-machine does meets all alike, and each round is compared with its own time of
-the light head or of KeypointMSELoss. Times and ratios are minimum, median and
-maximum over the rounds.
+weights, in PyTorch and ONNX Runtime or by the --backends that are named. Or,
+with --train, the whole training step of the light head and of ResNet-50, with
+each loss against that with MMPose's KeypointMSELoss (mse). All take turns, so
+that whatever else the machine does meets all alike, and each round is compared
+with its own time of the light head or of KeypointMSELoss. Times and ratios are
+minimum, median and maximum over the rounds.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from mmengine.optim import OptimWrapper
 from mmpose.registry import MODELS
 from mmpose.testing import get_packed_inputs
 from rich.console import Console
+from torch import nn
 
 from mmpose_lossplus import SigmoidConv2d
 from mmpose_lossplus.experiments.configs import ROOT
@@ -61,8 +63,7 @@ CONFIGS = {
     'ResNet-50': f'{HEATMAP}_res50_8xb64-210e_coco-256x192.py',
 }
 TRAINED = (LIGHT, 'ResNet-50')
-
-Step = Callable[[], Any]
+BACKENDS = ('pytorch', 'onnxruntime', 'openvino')
 
 
 def config_of(name: str) -> Config:
@@ -72,7 +73,7 @@ def config_of(name: str) -> Config:
     return read(path)
 
 
-def pytorch_step(net: export.Deployed, device: str) -> Step:
+def pytorch_step(net: export.Deployed, device: str) -> Callable:
     """Inference of one crop in PyTorch."""
     net = copy.deepcopy(net).to(device)
     return partial(net.predict, net.random_input(1))
@@ -92,7 +93,7 @@ def openvino_core() -> Any:
 
 def onnx_step(
     model: export.onnx.ModelProto, backend: str, threads: int
-) -> Step:
+) -> Callable:
     """Inference of one crop by an exported model, on the CPU."""
     dims = model.graph.input[0].type.tensor_type.shape.dim
     shape = [1, *(d.dim_value for d in dims[1:])]
@@ -112,7 +113,7 @@ def onnx_step(
 
 def training_steps(
     net: export.Deployed, args: argparse.Namespace
-) -> Dict[str, Step]:
+) -> Dict[str, Callable]:
     """Training steps with each loss, of the same weights and optimizer."""
     model = net.model.requires_grad_(True).to(args.device).train()
     optimizer = OptimWrapper(torch.optim.Adam(model.parameters(), lr=1e-6))
@@ -124,30 +125,26 @@ def training_steps(
         input_size=(width, height),
         heatmap_size=decoder.heatmap_size,
     )
-    logits = SigmoidConv2d(
-        plain.in_channels, plain.out_channels, plain.kernel_size
-    )
+    logits = SigmoidConv2d(plain.in_channels, plain.out_channels, 1)
     logits.weight, logits.bias = plain.weight, plain.bias
 
-    def make_step(cfg: dict) -> Step:
+    def step(loss: nn.Module, final_layer: nn.Module) -> None:
+        model.head.loss_module = loss
+        model.head.final_layer = final_layer
+        model.train_step(data, optimizer)
+
+    steps = {}
+    for name, cfg in args.losses.items():
         loss = MODELS.build(cfg)
-        final_layer = logits if isinstance(loss, LogitHeatmapLoss) else plain
-
-        def step() -> None:
-            model.head.loss_module = loss
-            model.head.final_layer = final_layer
-            model.train_step(data, optimizer)
-
-        return step
-
-    return {name: make_step(cfg) for name, cfg in args.losses.items()}
+        on_logits = isinstance(loss, LogitHeatmapLoss)
+        steps[name] = partial(step, loss, logits if on_logits else plain)
+    return steps
 
 
 def size_of(net: export.Deployed) -> List[str]:
     """Millions of parameters, and GFLOPs as MMPose counts: multiply-adds."""
-    image = net.random_input(1)
     info = get_model_complexity_info(
-        net, inputs=(image,), show_table=False, show_arch=False
+        net, inputs=(net.random_input(1),), show_table=False, show_arch=False
     )
     return [f'{info["params"] / 1e6:.2f}', f'{info["flops"] / 1e9:.2f}']
 
@@ -159,28 +156,13 @@ def parse_args() -> argparse.Namespace:
     )
     peers = [name for name in CONFIGS if name not in TRAINED]
     parser.add_argument(
-        '--models',
-        nargs='+',
-        choices=peers,
-        default=peers,
-        metavar='NAME',
-        help=f'to compare with the light head (default: {" ".join(peers)})',
+        '--models', nargs='+', choices=peers, default=peers, help='(all)'
     )
     parser.add_argument(
-        '--backends',
-        nargs='+',
-        choices=['pytorch', 'onnxruntime', 'openvino'],
-        default=['pytorch', 'onnxruntime'],
-        help='(default: pytorch onnxruntime)',
+        '--backends', nargs='+', choices=BACKENDS, default=BACKENDS[:2]
     )
-    parser.add_argument(
-        '--train',
-        action='store_true',
-        help='measure training steps instead, of the light head and ResNet-50',
-    )
-    parser.add_argument(
-        '--batch-size', type=positive_int, default=16, help='to train with'
-    )
+    parser.add_argument('--train', action='store_true')
+    parser.add_argument('--batch-size', type=positive_int, default=16)
     args = parse_benchmark_args(parser, threads=[os.cpu_count()])
     if 'openvino' in args.backends and find_spec('openvino') is None:
         parser.error('--backends openvino needs "pip install openvino"')
@@ -214,8 +196,7 @@ def main() -> None:
             steps = {k: pytorch_step(v, args.device) for k, v in nets.items()}
         else:
             steps = {
-                name: onnx_step(model, backend, threads)
-                for name, model in exported.items()
+                k: onnx_step(v, backend, threads) for k, v in exported.items()
             }
         times = compare_times(steps, LIGHT, args.rounds, threads)
         rows = [
