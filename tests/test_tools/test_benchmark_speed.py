@@ -5,15 +5,11 @@ import sys
 
 import pytest
 
-from mmpose_lossplus import AnchorLoss, SigmoidConv2d
 from mmpose_lossplus.experiments.losses import LOSSES
 
 from ..factories import ROOT, load_tool
 
-pytest.importorskip('onnx')
-pytest.importorskip('onnxruntime')
-
-from mmpose_lossplus.experiments.export import random_model  # noqa: E402
+export = pytest.importorskip('mmpose_lossplus.experiments.export')
 
 DEMO = f'{ROOT}/configs/demo/td-hm_mobilenetv3-dwattn_1xb16-60e_demo-128x96.py'
 
@@ -41,21 +37,21 @@ def run(monkeypatch, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('backend', ['pytorch', 'onnxruntime', 'openvino'])
-def test_inference(speed, run, backend):
-    pytest.importorskip('torch' if backend == 'pytorch' else backend)
-    printed = run(speed, '--backends', backend)
-    assert f'{backend}, threads: 1' in printed
-    assert 'RTMPose-s' in printed
-    assert (speed.UNSPLIT in printed) == (backend != 'pytorch')
+@pytest.mark.parametrize(
+    ('args', 'names'),
+    [
+        (['--backends', 'pytorch'], ['light head', 'RTMPose-s']),
+        (['--backends', 'onnxruntime'], ['RTMPose-s', 'not split']),
+        (['--backends', 'openvino'], ['RTMPose-s', 'not split']),
+        (['--train', '--batch-size', '2', '--losses', 'fmse'], ['fmse']),
+    ],
+)
+def test_tables(speed, run, args, names):
+    if 'openvino' in args:
+        pytest.importorskip('openvino')
+    printed = run(speed, *args)
     assert '1.00 / 1.00 / 1.00' in printed
-
-
-def test_size():
-    """The light head's is that of the paper: 3.1 M and 0.58 GFLOPs."""
-    tool = load_tool('analysis_tools/benchmark_speed.py')
-    net = random_model(tool.config_of(tool.LIGHT))
-    assert tool.size_of(net) == ['3.08', '0.57']
+    assert all(name in printed for name in names)
 
 
 def test_every_model_has_a_config():
@@ -64,32 +60,21 @@ def test_every_model_has_a_config():
         assert tool.config_of(name).model.head.out_channels == 17
 
 
-def test_training(speed, run):
-    printed = run(
-        speed, '--train', '--batch-size', '2', '--losses', 'fmse', 'anchor'
-    )
-    assert 'light head, batch 2, threads: 1' in printed
-    rows = [line.split()[0] for line in printed.splitlines() if '/' in line]
-    assert rows == ['mse', 'fmse', 'anchor']
-
-
 def test_training_steps(speed):
     """Each trains the same weights, by its own loss."""
-    net = random_model(speed.config_of(speed.LIGHT))
+    net = export.random_model(speed.config_of(speed.LIGHT))
+    head, plain = net.model.head, net.model.head.final_layer
     args = argparse.Namespace(losses=LOSSES, batch_size=2, device='cpu')
     steps = speed.training_steps(net, args)
-    head = net.model.head
-    before = head.final_layer.weight.detach().clone()
-    plain = head.final_layer
-    steps['anchor']()
-    assert isinstance(head.loss_module, AnchorLoss)
-    assert isinstance(head.final_layer, SigmoidConv2d)
-    after = plain.weight.detach().clone()
-    assert not after.equal(before)
-    steps['mse']()
-    assert type(head.loss_module).__name__ == 'KeypointMSELoss'
-    assert head.final_layer is plain
-    assert not plain.weight.equal(after)
+    for name, loss, layer in (
+        ('anchor', 'AnchorLoss', 'SigmoidConv2d'),
+        ('mse', 'KeypointMSELoss', 'Conv2d'),
+    ):
+        before = plain.weight.detach().clone()
+        steps[name]()
+        assert type(head.loss_module).__name__ == loss
+        assert type(head.final_layer).__name__ == layer
+        assert not plain.weight.equal(before)
 
 
 def test_losses(run):
@@ -108,18 +93,13 @@ def test_losses(run):
         (['--batch-size', '0'], 'got 0'),
         (['--models', 'HRNet'], 'HRNet'),
         (['--losses', 'none'], 'none'),
+        (['--backends', 'openvino'], 'pip install openvino'),
         (['--help'], ''),
     ],
 )
-def test_bad_options(speed, run, capsys, args, message):
+def test_bad_options(speed, run, capsys, monkeypatch, args, message):
+    monkeypatch.setattr(speed, 'find_spec', lambda name: None)
     with pytest.raises(SystemExit) as caught:
         run(speed, *args)
     assert caught.value.code == (2 if message else 0)
     assert message in capsys.readouterr().err
-
-
-def test_openvino_is_optional(speed, run, capsys, monkeypatch):
-    monkeypatch.setattr(speed, 'find_spec', lambda name: None)
-    with pytest.raises(SystemExit):
-        run(speed, '--backends', 'openvino')
-    assert 'pip install openvino' in capsys.readouterr().err
