@@ -84,6 +84,8 @@ def test_losses(run):
     names = ['mse', 'amse', 'rmse', 'fmse', 'hmw', 'anchor', 'focal']
     assert [row[0] for row in rows] == names
     assert all(float(row[-1]) >= 1 for row in rows)  # maps, with the gradient
+    with pytest.raises(SystemExit, match='0'):
+        run(tool, '--help')
 
 
 @pytest.mark.parametrize(
