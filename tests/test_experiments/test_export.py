@@ -71,13 +71,11 @@ def test_metadata():
     assert meta['channels'] == 'RGB'
     assert meta['mean'] == pytest.approx([123.675, 116.28, 103.53])
     assert meta['std'] == pytest.approx([58.395, 57.12, 57.375])
-    assert meta['normalizes'] is False
     assert len(meta['keypoint_names']) == 17
     assert meta['keypoint_names'][1:3] == ['left_eye', 'right_eye']
     assert meta['flip_indices'][1:3] == [2, 1]
     assert meta['decoder']['type'] == 'MSRAHeatmap'
     assert meta['decoder']['heatmap_size'] == [24, 32]
-    assert meta['weights'] == 'x.pth'
 
 
 def test_types_that_are_classes_and_pictures_of_one_channel(tmp_path):

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from mmpose.models.heads import HeatmapHead
-from torch import nn
 
 from mmpose_lossplus import (
     ChannelSpatialAttention,
@@ -40,7 +39,9 @@ def test_the_same_heatmaps(options, size):
     x = torch.randn(2, 16, *size, dtype=torch.double)
     expected = head((x,))
     split_deconvs(head)
-    assert not any(isinstance(m, nn.ConvTranspose2d) for m in head.modules())
+    assert not any(
+        isinstance(m, torch.nn.ConvTranspose2d) for m in head.modules()
+    )
     torch.testing.assert_close(head((x,)), expected)
 
 

@@ -93,16 +93,8 @@ def test_doubles_the_size_in_each_stage(channels, kernel_sizes, shape):
 def test_attention_after_any_stage(block, as_class):
     """Types are classes or their names."""
     cfg = block and dict(type=block if as_class else block.__name__, ratio=8)
-    kind = DepthwiseDeconvAttentionHead
-    head = MODELS.build(
-        dict(
-            type=kind if as_class else kind.__name__,
-            in_channels=16,
-            out_channels=3,
-            deconv_out_channels=(32, 64),
-            deconv_kernel_sizes=(4, 4),
-            deconv_attentions=(cfg, cfg),
-        )
+    head = DepthwiseDeconvAttentionHead(
+        16, 3, (32, 64), (4, 4), deconv_attentions=(cfg, cfg)
     )
     found = [type(m) for m in head.deconv_layers if type(m) is block]
     assert len(found) == (2 if block else 0)

@@ -1,15 +1,14 @@
 import pytest
 import torch
-from mmpose.registry import MODELS
 
 from mmpose_lossplus import CBAM, ChannelSpatialAttention, SqueezeExcitation
 
-BLOCKS = ['ChannelSpatialAttention', 'SqueezeExcitation', 'CBAM']
+BLOCKS = [ChannelSpatialAttention, SqueezeExcitation, CBAM]
 
 
-@pytest.mark.parametrize('name', BLOCKS)
-def test_keeps_the_shape_and_passes_gradients(name):
-    block = MODELS.build(dict(type=name, channels=16, ratio=4))
+@pytest.mark.parametrize('block', BLOCKS)
+def test_keeps_the_shape_and_passes_gradients(block):
+    block = block(16, ratio=4)
     x = torch.randn(2, 16, 7, 5, requires_grad=True)
     y = block(x)
     assert y.shape == x.shape
@@ -49,11 +48,11 @@ def test_cbam_uses_average_and_maximum():
     torch.testing.assert_close(block(x), y * block.spatial(pooled).sigmoid())
 
 
-@pytest.mark.parametrize('name', BLOCKS)
+@pytest.mark.parametrize('block', BLOCKS)
 @pytest.mark.parametrize('ratio', [0, 17, -4])
-def test_bad_ratio(name, ratio):
+def test_bad_ratio(block, ratio):
     with pytest.raises(ValueError, match=f'ratio .* got {ratio}'):
-        MODELS.build(dict(type=name, channels=16, ratio=ratio))
+        block(16, ratio=ratio)
 
 
 def test_bad_kernel_size():

@@ -73,9 +73,7 @@ def test_checkpoint_of_a_url(export, trained, monkeypatch):
 
 
 @pytest.mark.parametrize('change', [0.1, float('nan')])
-def test_a_difference_leaves_no_file(
-    export, trained, monkeypatch, tmp_path, change
-):
+def test_a_difference(export, trained, monkeypatch, tmp_path, change):
     (tmp_path / 'model.onnx').write_text('older')
     predict = package.Deployed.predict
     monkeypatch.setattr(
@@ -90,9 +88,8 @@ def test_a_difference_leaves_no_file(
 
 
 def test_bad_input(export, trained, tmp_path):
-    wrong, other, text = (
-        tmp_path / name for name in ('wrong.py', 'other.pth', 'text.pth')
-    )
+    names = 'wrong.py', 'other.pth', 'text.pth'
+    wrong, other, text = map(tmp_path.joinpath, names)
     wrong.write_text("model = dict(type='Wrong')")
     torch.save(nn.Linear(1, 1).state_dict(), other)
     text.write_text('no weights')
