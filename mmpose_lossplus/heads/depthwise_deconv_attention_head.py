@@ -1,6 +1,5 @@
 from typing import Optional, Sequence
 
-from mmengine.config import ConfigDict
 from mmpose.models.heads import HeatmapHead, ViPNASHead
 from mmpose.registry import MODELS
 from torch import nn
@@ -29,8 +28,7 @@ class DepthwiseDeconvAttentionHead(HeatmapHead):
         **kwargs: See :class:`HeatmapHead`.
 
     Raises:
-        ValueError: If there are not as many attentions as deconvolutions, or
-            one is neither a config with a type nor ``None``.
+        ValueError: If there are not as many attentions as deconvolutions.
     """
 
     def __init__(
@@ -70,7 +68,8 @@ class DepthwiseDeconvAttentionHead(HeatmapHead):
             )
             layers += self._make_conv_layers(in_channels, [out_channels], [1])
             if attention is not None:
-                layers.append(_build_attention(attention, out_channels))
+                channels = dict(channels=out_channels)
+                layers.append(MODELS.build(attention, default_args=channels))
             in_channels = out_channels
         return nn.Sequential(*layers)
 
@@ -85,18 +84,3 @@ class DepthwiseDeconvAttentionHead(HeatmapHead):
             ),
             dict(type='Constant', layer='BatchNorm2d', val=1),
         ]
-
-
-def _build_attention(attention: dict, channels: int) -> nn.Module:
-    if not isinstance(attention, dict) or 'type' not in attention:
-        raise ValueError(
-            'an entry of deconv_attentions must be None or a config with a '
-            f'type, got {attention!r}.'
-        )
-    if MODELS.get(attention['type']) is None:
-        raise ValueError(
-            'the attention must be a registered module such as '
-            'ChannelSpatialAttention, SqueezeExcitation or CBAM, '
-            f'got {attention["type"]!r}.'
-        )
-    return MODELS.build(ConfigDict(attention, channels=channels))

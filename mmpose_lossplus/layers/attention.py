@@ -31,9 +31,6 @@ class ChannelSpatialAttention(nn.Module):
     Args:
         channels (int): C.
         ratio (int): Squeeze ratio of the channel branch. Defaults to 4.
-
-    Raises:
-        ValueError: If ``ratio`` does not lie between 1 and ``channels``.
     """
 
     def __init__(self, channels: int, ratio: int = 4) -> None:
@@ -65,9 +62,6 @@ class SqueezeExcitation(SELayer):
     Args:
         channels (int): C.
         ratio (int): Squeeze ratio. Defaults to 4.
-
-    Raises:
-        ValueError: If ``ratio`` does not lie between 1 and ``channels``.
     """
 
     def __init__(self, channels: int, ratio: int = 4) -> None:
@@ -86,10 +80,6 @@ class CBAM(nn.Module):
         channels (int): C.
         ratio (int): Squeeze ratio of the channel attention. Defaults to 4.
         kernel_size (int): Of the spatial attention, odd. Defaults to 7.
-
-    Raises:
-        ValueError: If ``ratio`` does not lie between 1 and ``channels`` or
-            ``kernel_size`` is even.
     """
 
     def __init__(

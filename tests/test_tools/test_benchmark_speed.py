@@ -1,130 +1,107 @@
-"""Tables of tools/analysis_tools/benchmark_speed.py."""
+"""Tables of tools/analysis_tools/benchmark_{speed,losses}.py."""
 
-import re
+import argparse
 import sys
 
 import pytest
-import torch
 
-from mmpose_lossplus import AnchorLoss, SigmoidConv2d
+from mmpose_lossplus.experiments.losses import LOSSES
 
-from ..factories import load_tool
+from ..factories import ROOT, load_tool
 
-pytest.importorskip('onnx')
-pytest.importorskip('onnxruntime')
+export = pytest.importorskip('mmpose_lossplus.experiments.export')
 
-DEMO = 'demo/td-hm_mobilenetv3-dwattn_1xb16-60e_demo-128x96.py'
+DEMO = f'{ROOT}/configs/demo/td-hm_mobilenetv3-dwattn_1xb16-60e_demo-128x96.py'
 
 
 @pytest.fixture
-def tool(monkeypatch):
+def speed(monkeypatch):
     tool = load_tool('analysis_tools/benchmark_speed.py')
     configs = dict.fromkeys([tool.LIGHT, 'RTMPose-s'], DEMO)
     monkeypatch.setattr(tool, 'CONFIGS', configs)
     monkeypatch.setattr(tool, 'TRAINED', [tool.LIGHT])
-    threads = torch.get_num_threads()
-    yield tool
-    torch.set_num_threads(threads)
+    return tool
 
 
 @pytest.fixture
-def run(tool, monkeypatch, capsys):
-    """Run the tool in this process; the cells of its rows, by the first."""
+def run(monkeypatch, capsys):
+    """Run a tool in this process; what it prints."""
 
-    def run(*args):
-        argv = ['benchmark_speed.py', '--threads', '1', *args]
-        monkeypatch.setattr(sys, 'argv', argv)
+    def run(tool, *args):
+        argv = [f'{tool.__name__}.py', '--threads', '1', '--rounds', '1']
+        monkeypatch.setattr(sys, 'argv', [*argv, *args])
         tool.main()
-        printed = capsys.readouterr().out
-        rows = [re.split(' {2,}', x.strip()) for x in printed.splitlines()]
-        rows = [row for row in rows if len(row) > 1 and ' / ' in row[-1]]
-        return printed, rows
+        return capsys.readouterr().out
 
     return run
 
 
 @pytest.mark.slow
-def test_inference(tool, run):
-    printed, rows = run('--rounds', '2')
-    assert f'torch {torch.__version__}' in printed.replace('\n', ' ')
-    assert 'onnxruntime on cpu, 1 threads, 2 rounds' in printed
-    names = [row[0] for row in rows]
-    assert names == [*[tool.LIGHT, 'RTMPose-s'] * 2, tool.UNSPLIT]
-    for name, params, flops, times, fps, ratio in rows:
-        # The same model everywhere.
-        assert (params, flops) == (rows[0][1], rows[0][2])
-        low, middle, high = map(float, times.split(' / '))
-        assert 0 < low <= middle <= high
-        assert float(fps) == pytest.approx(1e3 / middle, rel=0.1, abs=0.6)
-        if name == tool.LIGHT:
-            assert ratio == '1.00 / 1.00 / 1.00'
-
-
-def test_complexity(monkeypatch):
-    """The light head's are those of the paper: 3.1 M and 0.58 GFLOPs."""
-    tool = load_tool('analysis_tools/benchmark_speed.py')
-    params, flops = tool.complexity(tool.build(tool.LIGHT))
-    assert params == pytest.approx(3.078e6, rel=1e-3)
-    assert flops == pytest.approx(0.573e9, rel=2e-3)
+@pytest.mark.parametrize(
+    ('args', 'names'),
+    [
+        (['--backends', 'pytorch'], ['light head', 'RTMPose-s']),
+        (['--backends', 'onnxruntime'], ['RTMPose-s', 'not split']),
+        (['--backends', 'openvino'], ['RTMPose-s', 'not split']),
+        (['--train', '--batch-size', '2', '--losses', 'fmse'], ['fmse']),
+    ],
+)
+def test_tables(speed, run, args, names):
+    if 'openvino' in args:
+        pytest.importorskip('openvino')
+    printed = run(speed, *args)
+    assert '1.00 / 1.00 / 1.00' in printed
+    assert all(name in printed for name in names)
 
 
 def test_every_model_has_a_config():
     tool = load_tool('analysis_tools/benchmark_speed.py')
     for name in tool.CONFIGS:
-        assert tool.load_config(name).model.head.out_channels == 17
+        assert tool.config_of(name).model.head.out_channels == 17
 
 
-def test_training(tool, run):
-    printed, rows = run(
-        *('--train', '--rounds', '2', '--batch-size', '2'),
-        *('--losses', 'FocusedMSELoss', 'AnchorLoss'),
-    )
-    assert 'light head, batch 2 on cpu, 1 threads, 2 rounds' in printed
-    assert [row[0] for row in rows] == [
-        *('KeypointMSELoss', 'FocusedMSELoss', 'AnchorLoss')
-    ]
-    assert rows[0][-1] == '0.0 / 0.0 / 0.0'
-
-
-def test_training_steps(tool):
+def test_training_steps(speed):
     """Each trains the same weights, by its own loss."""
-    net = tool.build(tool.LIGHT)
-    steps = tool.training_steps(net, ['AnchorLoss'], 2, 'cpu')
-    head = net.model.head
-    before = head.final_layer.weight.detach().clone()
-    plain = head.final_layer
-    steps['AnchorLoss']()
-    assert isinstance(head.loss_module, AnchorLoss)
-    assert isinstance(head.final_layer, SigmoidConv2d)
-    after = plain.weight.detach().clone()
-    assert not after.equal(before)
-    steps[tool.BASELINE]()
-    assert type(head.loss_module).__name__ == tool.BASELINE
-    assert head.final_layer is plain
-    assert not plain.weight.equal(after)
+    net = export.random_model(speed.config_of(speed.LIGHT))
+    head, plain = net.model.head, net.model.head.final_layer
+    args = argparse.Namespace(losses=LOSSES, batch_size=2, device='cpu')
+    steps = speed.training_steps(net, args)
+    for name, loss, layer in (
+        ('anchor', 'AnchorLoss', 'SigmoidConv2d'),
+        ('mse', 'KeypointMSELoss', 'Conv2d'),
+    ):
+        before = plain.weight.detach().clone()
+        steps[name]()
+        assert type(head.loss_module).__name__ == loss
+        assert type(head.final_layer).__name__ == layer
+        assert not plain.weight.equal(before)
 
 
-def test_bad_options(run, capsys):
-    for option in ('--rounds', '--batch-size'):
-        with pytest.raises(SystemExit):
-            run(option, '0')
-        assert f'{option} must be positive, got 0' in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        run('--models', 'HRNet')
-    assert "invalid choice: 'HRNet'" in capsys.readouterr().err
+def test_losses(run):
+    tool = load_tool('analysis_tools/benchmark_losses.py')
+    printed = run(tool, '--shape', '2', '3', '16', '12')
+    rows = [line.split() for line in printed.splitlines() if '/' in line]
+    names = ['mse', 'amse', 'rmse', 'fmse', 'hmw', 'anchor', 'focal']
+    assert [row[0] for row in rows] == names
+    assert all(float(row[-1]) >= 1 for row in rows)  # maps, with the gradient
+    with pytest.raises(SystemExit, match='0'):
+        run(tool, '--help')
 
 
-@pytest.mark.slow
-def test_openvino(run):
-    pytest.importorskip('openvino')
-    printed, rows = run('--rounds', '1', '--backends', 'openvino')
-    assert 'openvino on cpu' in printed
-    assert len(rows) == 3
-
-
-def test_openvino_is_optional(run, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'openvino', None)
-    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
-    with pytest.raises(SystemExit):
-        run('--backends', 'openvino')
-    assert 'pip install openvino' in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (['--rounds', '0'], 'got 0'),
+        (['--batch-size', '0'], 'got 0'),
+        (['--models', 'HRNet'], 'HRNet'),
+        (['--losses', 'none'], 'none'),
+        (['--backends', 'openvino'], 'pip install openvino'),
+        (['--help'], ''),
+    ],
+)
+def test_bad_options(speed, run, capsys, monkeypatch, args, message):
+    monkeypatch.setattr(speed, 'find_spec', lambda name: None)
+    with pytest.raises(SystemExit) as caught:
+        run(speed, *args)
+    assert caught.value.code == (2 if message else 0)
+    assert message in capsys.readouterr().err
