@@ -58,19 +58,6 @@ def test_unsupported_host(package, found, message, monkeypatch):
     assert str(error.value).count('\n') == 0
 
 
-@pytest.mark.parametrize(
-    ('package', 'edge'), [('mmcv', '2.1.0'), ('mmpose', '1.3.0')]
-)
-def test_bounds_are_inclusive_below(package, edge, monkeypatch):
-    version = metadata.version
-    monkeypatch.setattr(
-        metadata,
-        'version',
-        lambda name: edge if name == package else version(name),
-    )
-    host.check_versions()
-
-
 def test_mmcv_without_ops(monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(ImportError, match='compiled ops'):
@@ -233,27 +220,14 @@ SCHEDULERS = dict(
 )
 
 
-def test_no_scheduler_is_forgotten():
-    names = {name for name in scheduler.__all__ if name.endswith('LR')}
-    assert names == set(SCHEDULERS)
-
-
-@pytest.mark.parametrize('name', SCHEDULERS)
+@pytest.mark.parametrize(
+    'name', [name for name in scheduler.__all__ if name.endswith('LR')]
+)
 def test_every_scheduler(name, tmp_path):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
     built = getattr(scheduler, name)(optimizer, **SCHEDULERS[name])
     state = load_strictly(saved(built.state_dict(), tmp_path))
     assert set(state) == set(built.state_dict())
-
-
-@pytest.mark.parametrize('anneal_strategy', ['cos', 'linear'])
-def test_one_cycle_keeps_its_function(anneal_strategy, tmp_path):
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
-    built = scheduler.OneCycleLR(
-        optimizer, 0.1, total_steps=9, anneal_strategy=anneal_strategy
-    )
-    state = load_strictly(saved(built.state_dict(), tmp_path))
-    assert state['anneal_func'] is built.anneal_func
 
 
 @pytest.mark.parametrize('dtype', [bool, *'bBhHiIlLqQefd'])

@@ -169,12 +169,6 @@ def test_huge_gamma(name, gamma, scale):
     assert not grad.isnan().any()
 
 
-@pytest.mark.parametrize('gamma', [65, 1e6, math.inf])
-def test_gamma_beyond_reason(gamma):
-    with pytest.raises(ValueError, match=f'gamma .*got {gamma}'):
-        MODELS.build(dict(type='AnchorLoss', gamma=gamma))
-
-
 @each_loss
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_autocast_is_off_inside(cfg, dtype):
@@ -275,11 +269,3 @@ def test_anchor_loss_of_a_background_pixel(one, other, peak, gamma):
     bce = background(one, peak) if gamma == 0 else math.log1p(math.exp(one))
     gap = 1 / (1 + np.exp(-one)) - max(1 / (1 + np.exp(-peak)) - 0.05, 0)
     assert (background(one, peak) - bce) * gap >= -1e-12
-
-
-@checked
-@given(st.floats(-20, 20), levels, st.floats(0, 5))
-def test_focal_loss_is_below_bce(output, target, gamma):
-    focal = pixel(F.heatmap_focal_loss, output, target, gamma=gamma)
-    bce = pixel(F.heatmap_focal_loss, output, target, gamma=0)
-    assert 0 <= focal <= bce * (1 + 1e-9)
