@@ -110,11 +110,6 @@ class Comparison:
             )
         return pd.DataFrame(rows)
 
-    def by_seed(self) -> pd.DataFrame:
-        """The score of each training."""
-        rows = self.scores.T.map(self.number).add_prefix('seed ')
-        return rows.rename_axis(self.score).reset_index()
-
     def diagnostics(self) -> pd.DataFrame:
         """Mean ±std of the last epoch over seeds, a column for each loss."""
         names = [name for name in DIAGNOSTICS if name in self.last]
@@ -161,10 +156,12 @@ def write_report(
     comparison: Comparison, out: Path, title: str, details: List[str]
 ) -> List[Path]:
     """Write tables and plots of a titled comparison, with details of how."""
+    by_seed = comparison.scores.T.map(comparison.number).add_prefix('seed ')
+    by_seed = by_seed.rename_axis(comparison.score).reset_index()
     logs = comparison.last['logs'].map('`{}`'.format).reset_index()
     parts = {
         '## Score': comparison.summary(),
-        '## Each seed': comparison.by_seed(),
+        '## Each seed': by_seed,
         '## Diagnostics, mean ±std over seeds': comparison.diagnostics(),
         '## Logs, with all metrics of a training': logs,
     }

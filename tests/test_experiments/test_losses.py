@@ -33,8 +33,8 @@ def with_loss(config, loss, **changes):
 
 def test_own_losses():
     text = "exp=dict(type='HeatmapWeightingMSELoss', weight_fn='exp')"
-    losses = dict(type='HeatmapWeightingMSELoss', weight_fn='exp')
-    assert parse_losses(['mse', text]) == dict(mse=LOSSES['mse'], exp=losses)
+    exp = dict(type='HeatmapWeightingMSELoss', weight_fn='exp')
+    assert parse_losses(['mse', text]) == dict(mse=LOSSES['mse'], exp=exp)
 
 
 @pytest.mark.parametrize(
@@ -96,17 +96,16 @@ def test_half_of_the_keypoints_are_hard(config, topk):
     assert with_loss(config, own)[1][0].topk == 3
 
 
+COMBINED = dict(type='UDPHeatmap', heatmap_type='combined')
+
+
 @pytest.mark.parametrize(
     ('config', 'changes', 'named'),
     [
         (CPM, {}, 'CPMHead'),
         (DEMO, dict(type='MSPNHead'), 'MSPNHead'),
         (DEMO, dict(decoder=dict(type='SimCCLabel')), 'SimCCLabel'),
-        (
-            DEMO,
-            dict(decoder=dict(type='UDPHeatmap', heatmap_type='combined')),
-            'combined',
-        ),
+        (DEMO, dict(decoder=COMBINED), 'combined'),
     ],
 )
 def test_heads_that_cannot(config, changes, named):
@@ -126,11 +125,9 @@ def test_types_that_are_classes():
 @pytest.mark.parametrize(
     ('loss', 'kept'),
     [
-        (dict(type='AnchorLoss'), ['gamma', 'loss_weight']),
-        # It says itself what its gamma is.
-        (LOSSES['bce'], ['loss_weight']),
-        # Its gamma is another one.
-        (LOSSES['fmse'], ['loss_weight']),
+        (LOSSES['anchor'], ['gamma', 'loss_weight']),
+        (LOSSES['bce'], ['loss_weight']),  # says itself what its gamma is
+        (LOSSES['fmse'], ['loss_weight']),  # has another gamma
         (dict(type='KeypointMSELoss', loss_weight=2.0), []),
     ],
 )

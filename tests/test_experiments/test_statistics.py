@@ -89,31 +89,26 @@ def test_too_few_seeds(scores, difference):
     assert 'two seeds' in verdict(table.assign(mean=0.5), 'AP', 'mse', 0)
 
 
+GOOD, SAME = [0.6, 0.601, 0.602], [0.4, 0.5, 0.6]
+
+
 @pytest.mark.parametrize(
-    ('other', 'constant', 'start', 'how'),
+    ('x', 'y', 'constant', 'start', 'how'),
     [
-        ([0.7, 0.701, 0.702], 0, 'Take x', 'higher with x, good'),
-        ([0.55, 0.551, 0.552], 0, 'Take good', 'higher with good, x'),
-        ([0.2, 0.201, 0.202], 0, 'Take good', 'lower with x'),
-        ([0.2, 0.5, 0.9], 0, 'Take good', 'not shown to differ with .*x'),
-        ([0.9, math.nan, math.nan], 0, 'Take good', 'not tested.* with x'),
+        ([0.7, 0.701, 0.702], GOOD, 0, 'Take x', 'higher with x, y'),
+        ([0.55, 0.551, 0.552], GOOD, 0, 'Take y', 'higher with y, x'),
+        ([0.2, 0.201, 0.202], SAME, 0, 'Take mse', 'lower with x; .* with y'),
+        ([0.2, 0.5, 0.9], GOOD, 0, 'Take y', 'not shown to differ with x'),
+        ([0.9, math.nan, math.nan], GOOD, 0, 'Take y', 'not tested.* with x'),
         # As good as one that has learned nothing.
-        ([0.2, 0.3, 0.4], 0.601, 'Which loss', r'constant .*\(0.601\)'),
-        ([0.2, 0.3, 0.4], 0.6, 'Take good', 'differ with .*x'),
+        (SAME, GOOD, 0.601, 'Which loss', r'constant .*\(0.601\)'),
+        (SAME, GOOD, 0.6, 'Take y', 'not shown to differ with x'),
     ],
 )
-def test_verdict(other, constant, start, how):
-    scores = dict(mse=[0.5] * 3, good=[0.6, 0.601, 0.602], x=other)
-    scores = pd.DataFrame(dict(scores, same=[0.4, 0.5, 0.6]))
+def test_verdict(x, y, constant, start, how):
+    scores = pd.DataFrame(dict(mse=[0.5] * 3, x=x, y=y))
     table = paired_differences(scores, 'mse')
     table = scores.mean().to_frame('mean').join(table)
     found = verdict(table, 'AP', 'mse', constant)
     assert found.startswith(start)
     assert re.search(how, found)
-
-
-def test_verdict_for_the_baseline():
-    columns = ['mean', 'difference', 'p']
-    rows = dict(mse=[0.5, math.nan, math.nan], x=[0.2, -0.3, 0.01])
-    table = pd.DataFrame.from_dict(rows, 'index', float, columns)
-    assert verdict(table, 'AP', 'mse', 0).startswith('Take mse')
