@@ -416,7 +416,6 @@ def train_all(
                     if process.poll() is None:
                         continue
                     del running[slot]
-                    trainings.stop(run.step, process)
                     try:
                         trainings.check(run.step, process)
                         run.complete(score)
