@@ -29,7 +29,6 @@ logits gets a SigmoidConv2d as final layer.
 """
 
 import argparse
-import json
 import shlex
 import signal
 import sys
@@ -40,11 +39,8 @@ from mmengine.registry import init_default_scope
 from rich.console import Console
 
 from mmpose_lossplus.experiments import comparison, comparison_report
-from mmpose_lossplus.experiments.configs import (
-    batch_in_name,
-    missing_data,
-)
-from mmpose_lossplus.experiments.files import write_json, write_text
+from mmpose_lossplus.experiments.configs import batch_in_name, missing_data
+from mmpose_lossplus.experiments.files import read_json, write_json, write_text
 from mmpose_lossplus.experiments.losses import parse_losses
 from mmpose_lossplus.experiments.trainings import (
     add_launch_options,
@@ -112,9 +108,6 @@ def prepare(args: argparse.Namespace) -> tuple:
     Returns:
         tuple: The trainings, notes on them, the score and that of a constant
         prediction.
-
-    Raises:
-        OSError, ValueError: If there is nothing to compare.
     """
     # First, as it may import the module of a loss.
     shared = comparison.shared_config(
@@ -142,7 +135,7 @@ def prepare(args: argparse.Namespace) -> tuple:
         raise ValueError(missing)
     kept = args.work_dir / 'constant.json'
     if kept.exists():
-        scores = json.loads(kept.read_text(encoding='utf-8'))
+        scores = read_json(kept)
     else:
         try:
             scores = comparison.constant_scores(shared)
@@ -170,9 +163,10 @@ def main() -> None:
 
     def report() -> Tuple[Optional[comparison_report.Comparison], List[Path]]:
         """Of the trainings that have ended, in the order of the losses."""
-        epochs, trainings = comparison.collect(runs, args.work_dir)
-        if epochs.empty:
+        ended = [run for run in runs if run.logged]
+        if not ended:
             return None, []
+        epochs, trainings = comparison.collect(ended, args.work_dir)
         names = [run.loss for run in runs]
         baseline = 'mse' if 'mse' in names else names[0]
         compared = comparison_report.Comparison(

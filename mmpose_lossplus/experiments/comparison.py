@@ -46,7 +46,7 @@ from .configs import (
     parse_options,
     read_config,
 )
-from .files import write_json, write_text
+from .files import read_json, write_json, write_text
 from .losses import drop_schedules, set_loss
 from .statistics import Logged, read_logs
 
@@ -66,15 +66,9 @@ ITERATION = re.compile(r'Epoch\((\w+)\) \[(\d+)\]\[ ?(\d+)/(\d+)\]')
 def shared_config(
     path: str, options: List[str], epochs: Optional[int] = None
 ) -> Config:
-    """What all trainings have in common.
+    """A config with ``key=value`` options and what all trainings share.
 
-    Args:
-        path (str): The config that the losses are put into.
-        options (list[str]): ``key=value`` as for MMPose's scripts.
-        epochs (int, optional): Other than the config's. Defaults to ``None``.
-
-    Returns:
-        Config: Still with the config's own loss; all types are strings.
+    It still has its own loss; all its types are strings.
 
     Raises:
         OSError: If the config cannot be read.
@@ -110,8 +104,7 @@ def shared_config(
     # Of the last two, one is complete, with its validation.
     checkpoint.update(interval=1, by_epoch=True, max_keep_ckpts=2)
     cfg.default_hooks = dict(hooks, checkpoint=checkpoint)
-    cfg.model.setdefault('test_cfg', {})
-    cfg.model.test_cfg.output_heatmaps = True
+    cfg.merge_from_dict({'model.test_cfg.output_heatmaps': True})
     custom = cfg.get('custom_imports') or {}
     imports = [*custom.get('imports', []), 'mmpose_lossplus']
     cfg.custom_imports = dict(
@@ -123,12 +116,8 @@ def shared_config(
 def stretch_schedule(cfg: Config, epochs: int) -> None:
     """Train other than the config's number of epochs, by its own curve.
 
-    What schedulers and hooks say in epochs is multiplied; a warm-up in
-    iterations stays.
-
-    Args:
-        cfg (Config): The config, changed in place.
-        epochs (int): The new number.
+    What schedulers and hooks say in epochs is multiplied, in place; a warm-up
+    in iterations stays.
     """
     ratio = epochs / cfg.train_cfg.max_epochs
 
@@ -181,13 +170,8 @@ def own_metrics(cfg: Config) -> List[dict]:
 def take_score(cfg: Config, score: Optional[str] = None) -> str:
     """Name of the score, in place of the one of which the best is kept.
 
-    Args:
-        cfg (Config): That of :func:`shared_config`, changed in place.
-        score (str, optional): The one that is asked for. Defaults to the
-            config's ``save_best``, or AP or PCK as it evaluates.
-
-    Returns:
-        str: The name.
+    It is the one asked for, the config's ``save_best``, or AP or PCK as the
+    config evaluates.
 
     Raises:
         ValueError: If none is known of which more is better.
@@ -223,11 +207,10 @@ def loss_configs(
     cfgs, notes = {}, []
     for name, loss in losses.items():
         cfg = cfgs[name] = deepcopy(shared)
-        for parameter in drop_schedules(cfg, loss):
-            notes.append(
-                f"{name}: without the schedule of the config's own loss for "
-                f'{parameter}'
-            )
+        notes += [
+            f"{name}: without the config's schedule for {parameter}"
+            for parameter in drop_schedules(cfg, loss)
+        ]
         set_loss(cfg, loss)
         if not has_evaluator(cfg):
             cfg.val_evaluator = [*own_metrics(cfg), *diagnostic_metrics(cfg)]
@@ -239,12 +222,6 @@ def constant_scores(cfg: Config) -> Dict[str, float]:
 
     Each keypoint is at its median place in the boxes of the labels, which no
     model that has learned nothing of the pictures can be expected to beat.
-
-    Args:
-        cfg (Config): See :func:`shared_config`.
-
-    Returns:
-        dict[str, float]: What the config's evaluator says of it.
 
     Raises:
         ValueError: If COCO's AP would be 0 whatever is predicted.
@@ -336,8 +313,7 @@ class Run:
         """Part of the training that is done, from 0 to 1."""
         if self.logged or self.problem:
             return 1.0
-        text = self.step.progress() if self.step.log.exists() else ''
-        found = ITERATION.match(text)
+        found = ITERATION.match(self.step.progress())
         if not found:
             return 0.0
         epoch, iteration, length = map(int, found.groups()[1:])
@@ -385,7 +361,7 @@ def add_settings(new: Dict[str, Any], folder: Path) -> Dict[str, Any]:
     path = folder / 'settings.json'
     if not path.exists():
         return new
-    old = json.loads(path.read_text(encoding='utf-8'))
+    old = read_json(path)
     losses = {**old['losses'], **new['losses']}
     for x in (old, new):
         x['losses'] = {**losses, **x['losses']}
@@ -409,9 +385,7 @@ def train_all(
     console: Console,
     args: argparse.Namespace,
 ) -> None:
-    """Train what is not trained, with a report after each training.
-
-    A failure does not stop the others.
+    """Train what is not trained, report after each; a failure stops no other.
 
     Raises:
         ValueError: If the trainings have no such score.
@@ -442,7 +416,6 @@ def train_all(
                     if process.poll() is None:
                         continue
                     del running[slot]
-                    trainings.stop(run.step, process)
                     try:
                         trainings.check(run.step, process)
                         run.complete(score)
@@ -511,10 +484,8 @@ def live_table(runs: List[Run], score: str, console: Console) -> Live:
 def collect(
     runs: List[Run], folder: Path
 ) -> Tuple[pd.DataFrame, pd.DataFrame]:
-    """Numbers of the trainings that have ended well, for a ``Comparison``."""
-    ended = {(run.loss, run.seed): run.logged for run in runs if run.logged}
-    if not ended:
-        return pd.DataFrame(), pd.DataFrame()
+    """Numbers of trainings that have ended well, for a ``Comparison``."""
+    ended = {(run.loss, run.seed): run.logged for run in runs}
     names = ['loss', 'seed']
     epochs = {key: logged.metrics for key, logged in ended.items()}
     epochs = pd.concat(epochs, names=[*names, 'epoch']).reset_index()

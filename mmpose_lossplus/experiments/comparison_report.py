@@ -110,11 +110,6 @@ class Comparison:
             )
         return pd.DataFrame(rows)
 
-    def by_seed(self) -> pd.DataFrame:
-        """The score of each training."""
-        rows = self.scores.T.map(self.number).add_prefix('seed ')
-        return rows.rename_axis(self.score).reset_index()
-
     def diagnostics(self) -> pd.DataFrame:
         """Mean ±std of the last epoch over seeds, a column for each loss."""
         names = [name for name in DIAGNOSTICS if name in self.last]
@@ -161,10 +156,12 @@ def write_report(
     comparison: Comparison, out: Path, title: str, details: List[str]
 ) -> List[Path]:
     """Write tables and plots of a titled comparison, with details of how."""
+    by_seed = comparison.scores.T.map(comparison.number).add_prefix('seed ')
+    by_seed = by_seed.rename_axis(comparison.score).reset_index()
     logs = comparison.last['logs'].map('`{}`'.format).reset_index()
     parts = {
         '## Score': comparison.summary(),
-        '## Each seed': comparison.by_seed(),
+        '## Each seed': by_seed,
         '## Diagnostics, mean ±std over seeds': comparison.diagnostics(),
         '## Logs, with all metrics of a training': logs,
     }
@@ -177,19 +174,20 @@ def write_report(
             text += ['![score over epochs](curves.png)']
             text += ['![differences](differences.png)']
     text += ['## Which loss?', comparison.verdict]
-    write_text(out / 'report.md', '\n\n'.join(text) + '\n')
-    write_text(out / 'report.csv', comparison.last.to_csv())
-    write_text(out / 'epochs.csv', comparison.epochs.to_csv(index=False))
-    for name, draw in dict(
-        curves=draw_curves, differences=draw_differences
-    ).items():
+    files = {
+        'report.md': '\n\n'.join(text) + '\n',
+        'report.csv': comparison.last.to_csv(),
+        'epochs.csv': comparison.epochs.to_csv(index=False),
+    }
+    for name, content in files.items():
+        write_text(out / name, content)
+    plots = {'curves.png': draw_curves, 'differences.png': draw_differences}
+    for name, draw in plots.items():
         with plt.rc_context(STYLE):
             draw(comparison)
-            save = functools.partial(plt.savefig, format='png')
-            replace(out / f'{name}.png', save)
+            replace(out / name, functools.partial(plt.savefig, format='png'))
             plt.close()
-    names = ('report.md', 'report.csv', 'epochs.csv')
-    return [out / x for x in (*names, 'curves.png', 'differences.png')]
+    return [out / name for name in (*files, *plots)]
 
 
 def colours(comparison: Comparison) -> Dict[str, str]:
@@ -217,16 +215,14 @@ def draw_curves(comparison: Comparison) -> None:
         group = curves[loss].dropna()
         x, mean = group.index.to_numpy(), group.mean(axis=1)
         low, high = group.min(axis=1), group.max(axis=1)
-        label = '_' if loss in others else loss  # which no legend shows
-        style = dict(color=colour, label=label, zorder=2 + (label == loss))
         if len(curves) == 1:  # a curve has no length: dots side by side
             x = x + 0.03 * (i - len(look) / 2)
-            axes.plot(x, mean, 'o', **style)
             axes.vlines(x, low, high, color=colour, lw=1.6)
-            continue
-        axes.plot(x, mean, lw=1.6, **style)
-        if loss not in others:
+        elif loss not in others:
             axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
+        label = '_' if loss in others else loss  # which no legend shows
+        style = dict(color=colour, label=label, zorder=2 + (label == loss))
+        axes.plot(x, mean, 'o' if len(curves) == 1 else '-', lw=1.6, **style)
     if others:
         names = textwrap.fill(f'others: {", ".join(others)}', 26)
         axes.plot([], color=GREY, label=names)

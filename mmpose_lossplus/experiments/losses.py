@@ -32,13 +32,7 @@ PRIOR = 0.01
 
 
 def parse_losses(texts: List[str]) -> Dict[str, dict]:
-    """Configs of losses by name.
-
-    Args:
-        texts (list[str]): Keys of ``LOSSES``, or ``NAME=dict(...)``.
-
-    Returns:
-        dict[str, dict]: The configs.
+    """Configs by name, of keys of ``LOSSES`` and ``NAME=dict(...)``.
 
     Raises:
         ValueError: If one is neither, or cannot be built.

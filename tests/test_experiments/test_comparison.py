@@ -15,13 +15,12 @@ from mmpose_lossplus.experiments.losses import LOSSES
 from ..factories import CONFIGS, ROOT
 
 DEMO = ROOT / 'configs/demo/td-hm_mobilenetv3-dwattn_1xb16-60e_demo-128x96.py'
-CPN = ROOT / 'configs/amse/td-hm_cpn50_4xb32-140e_coco-256x192.py'
 
 
 def changed(tmp_path, text, name='any_1xb16.py'):
     config = tmp_path / name
     config.write_text(f'_base_ = {str(DEMO)!r}\n{text}\n')
-    return str(config)
+    return config
 
 
 def shared(config=DEMO, options=(), **kwargs):
@@ -30,7 +29,7 @@ def shared(config=DEMO, options=(), **kwargs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('config', CONFIGS, ids=lambda p: p.stem)
-def test_every_config_takes_every_loss_it_can(config, tmp_path):
+def test_every_config_takes_every_loss_it_can(config):
     losses = dict(LOSSES)
     if config.stem.endswith('ms6-256x256'):
         with pytest.raises(ValueError, match='MultiScaleTTA'):
@@ -45,31 +44,34 @@ def test_every_config_takes_every_loss_it_can(config, tmp_path):
             del losses[name]
     cfgs, notes = comparison.loss_configs(losses, cfg)
     assert notes == []
-    runs = comparison.make_runs(cfgs, losses, [3], tmp_path, 1)
-    assert [run.loss for run in runs] == list(losses)
-    for run in runs:
-        assert run.step.cfg.randomness.seed == 3
-        head = MODELS.build(run.step.cfg.model.head)
-        layers = [m for m in head.modules() if isinstance(m, SigmoidConv2d)]
-        assert bool(layers) == (run.loss in ('anchor', 'bce', 'focal'))
-        assert len(run.step.cfg.val_evaluator) == 7
+    for name, cfg in cfgs.items():
+        layers = [type(m) for m in MODELS.build(cfg.model.head).modules()]
+        logits = name in ('anchor', 'bce', 'focal')
+        assert (SigmoidConv2d in layers) == logits
+        assert len(cfg.val_evaluator) == 7
 
 
 def test_what_all_trainings_share():
     cfg = shared(epochs=15)
-    assert comparison.take_score(cfg) == 'coco/AP'
     # Every third of the training, as in the config.
     assert cfg.train_cfg == dict(by_epoch=True, max_epochs=15, val_interval=5)
     assert cfg.model.test_cfg.output_heatmaps
-    hook = dict(cfg.default_hooks.checkpoint)
-    hook.pop('_scope_', None)
-    assert hook == dict(
-        type='CheckpointHook', interval=1, by_epoch=True, max_keep_ckpts=2
-    )
     warm_up, cosine = cfg.param_scheduler
     assert warm_up.end == 50  # iterations
     assert cosine.T_max == 15
     assert 'mmpose_lossplus' in cfg.custom_imports.imports
+
+
+@pytest.mark.parametrize(
+    'hooks', ['{}', 'dict(_delete_=True)', 'dict(checkpoint=None)', 'None']
+)
+def test_checkpoint_hook(tmp_path, hooks):
+    cfg = shared(changed(tmp_path, f'default_hooks = {hooks}'))
+    comparison.take_score(cfg)
+    hook = dict(cfg.default_hooks.checkpoint)
+    hook.pop('_scope_', None)
+    kept = dict(interval=1, by_epoch=True, max_keep_ckpts=2)
+    assert hook == dict(kept, type='CheckpointHook')
 
 
 @pytest.mark.parametrize(
@@ -82,20 +84,6 @@ def test_what_all_trainings_share():
 def test_configs_that_cannot_be_compared(option, named):
     with pytest.raises(ValueError, match=named):
         shared(options=[option])
-
-
-@pytest.mark.parametrize(
-    'text',
-    [
-        'default_hooks = dict(_delete_=True)',
-        'default_hooks = dict(checkpoint=None)',
-        'default_hooks = None',
-    ],
-)
-def test_config_without_a_checkpoint_hook(tmp_path, text):
-    assert shared(changed(tmp_path, text)).default_hooks.checkpoint == dict(
-        type='CheckpointHook', interval=1, by_epoch=True, max_keep_ckpts=2
-    )
 
 
 @pytest.mark.parametrize(
@@ -119,22 +107,21 @@ def test_types_that_are_classes(tmp_path):
     cfg.val_evaluator = [dict(type='PCKAccuracy'), dict(type='SideSwaps')]
     text = cfg.pretty_text
     config = tmp_path / 'any_1xb16.py'
-    for name, module in (
-        ('CheckpointHook', 'mmengine.hooks'),
-        ('MSRAHeatmap', 'mmpose.codecs'),
-        ('PCKAccuracy', 'mmpose.evaluation.metrics'),
-        ('SideSwaps', 'mmpose_lossplus'),
-        ('DepthwiseDeconvAttentionHead', 'mmpose_lossplus'),
-    ):
+    for name, module in dict(
+        CheckpointHook='mmengine.hooks',
+        MSRAHeatmap='mmpose.codecs',
+        PCKAccuracy='mmpose.evaluation.metrics',
+        SideSwaps='mmpose_lossplus',
+        DepthwiseDeconvAttentionHead='mmpose_lossplus',
+    ).items():
         text = text.replace(f"type='{name}'", f'type={name}')
         text = f'from {module} import {name}\n{text}'
     config.write_text(text)
     cfg = shared(config)
     assert comparison.take_score(cfg) == 'PCK'
     cfgs, _ = comparison.loss_configs(LOSSES, cfg)
-    path = tmp_path / 'written.py'
-    path.write_text(cfgs['mse'].pretty_text)
-    written = Config.fromfile(path)
+    config.write_text(cfgs['mse'].pretty_text)
+    written = Config.fromfile(config)
     hook = dict(written.default_hooks.checkpoint)
     assert comparison.component_class(hook, comparison.HOOKS) is CheckpointHook
     # SideSwaps is there once.
@@ -143,54 +130,34 @@ def test_types_that_are_classes(tmp_path):
     assert len(types) == len(set(types)) == 7
 
 
+GAMMA = dict(gamma=[(0, 1), (9, 2)])
+
+
 @pytest.mark.parametrize(
-    ('scheduler', 'expected'),
+    ('given', 'expected'),
     [
         (dict(type='MultiStepLR', milestones=[20, 40]), [10, 20]),
-        ([dict(type='MultiStepLR', milestones=[20, 40])], [10, 20]),
         (dict(type='MultiStepLR', milestones=[20], by_epoch=False), [20]),
-    ],
-)
-def test_schedulers_are_stretched(scheduler, expected):
-    cfg = Config(dict(train_cfg=dict(max_epochs=60)))
-    cfg.param_scheduler = scheduler
-    comparison.stretch_schedule(cfg, 30)
-    found = cfg.param_scheduler
-    found = found[0] if isinstance(found, list) else found
-    assert found.milestones == expected
-
-
-@pytest.mark.parametrize(
-    ('hook', 'expected'),
-    [
         (dict(type='mmdet.PipelineSwitchHook', switch_epoch=50), 25),
         (dict(type='YOLOXPoseModeSwitchHook', num_last_epochs=20), 10),
         (dict(type='EMAHook', begin_epoch=10, interval=4), 5),
+        (dict(type='RTMOModeSwitchHook', epoch_attributes={40: 1}), {20: 1}),
         (
-            dict(type='RTMOModeSwitchHook', epoch_attributes={40: {'a': 1}}),
-            {20: {'a': 1}},
-        ),
-        (
-            dict(
-                type='LossScheduleHook', schedule=dict(gamma=[(0, 1), (9, 2)])
-            ),
+            dict(type='LossScheduleHook', schedule=GAMMA),
             dict(gamma=[(0, 1), (4, 2)]),
         ),
-        (
-            dict(
-                type='LossScheduleHook',
-                schedule=dict(gamma=[(0, 1), (9, 2)]),
-                by_epoch=False,
-            ),
-            dict(gamma=[(0, 1), (9, 2)]),
-        ),
+        (dict(type='LossScheduleHook', schedule=GAMMA, by_epoch=False), GAMMA),
     ],
 )
-def test_hooks_are_stretched(hook, expected):
-    cfg = Config(dict(train_cfg=dict(max_epochs=60), custom_hooks=[hook]))
-    comparison.stretch_schedule(cfg, 30)
-    assert list(cfg.custom_hooks[0].values())[1] == expected
-    assert cfg.custom_hooks[0].get('interval', 4) == 4
+def test_schedules_are_stretched(given, expected):
+    key = 'param_scheduler' if 'milestones' in given else 'custom_hooks'
+    _, name, *rest = given
+    for parts in ([given], given)[: 2 if key == 'param_scheduler' else 1]:
+        cfg = Config({'train_cfg': dict(max_epochs=60), key: parts})
+        comparison.stretch_schedule(cfg, 30)
+        found = cfg[key] if parts is given else cfg[key][0]
+        assert found[name] == expected
+        assert all(found[other] == given[other] for other in rest)
 
 
 def test_schedule_of_another_loss():
@@ -199,107 +166,90 @@ def test_schedule_of_another_loss():
     cfg.model.head.loss = dict(type='AnchorLoss')
     cfg.custom_hooks = [hook]
     losses = {name: LOSSES[name] for name in ('mse', 'anchor')}
-    cfgs, notes = comparison.loss_configs(losses, cfg)
+    cfgs, (note,) = comparison.loss_configs(losses, cfg)
     assert cfgs['mse'].custom_hooks == []
     assert cfgs['anchor'].custom_hooks == [hook]
-    assert len(notes) == 1
-    assert re.search('mse.*gamma', notes[0])
+    assert re.search('mse.*gamma', note)
 
 
-def test_score(tmp_path):
-    best = "default_hooks = dict(checkpoint=dict(save_best='EPE', rule='{}'))"
-    greater = changed(tmp_path, best.format('greater'))
-    assert comparison.take_score(shared(greater)) == 'EPE'
-    assert comparison.take_score(shared(greater), 'AP') == 'AP'
-    less = changed(tmp_path, best.format('less'))
-    for score in (None, 'EPE'):
+@pytest.mark.parametrize(
+    ('best', 'rule', 'given', 'taken'),
+    [
+        ('coco/AP', None, None, 'coco/AP'),
+        ('EPE', 'greater', None, 'EPE'),
+        ('EPE', 'greater', 'AP', 'AP'),
+        ('EPE', 'less', 'coco/AP', 'coco/AP'),
+        ('EPE', 'less', None, None),
+        ('EPE', 'less', 'EPE', None),
+        ('auto', None, None, None),
+    ],
+)
+def test_score(best, rule, given, taken):
+    cfg = shared()
+    cfg.default_hooks.checkpoint.update(save_best=best, rule=rule)
+    if best != 'coco/AP':
+        cfg.val_evaluator = dict(type='EPE')
+    if taken:
+        assert comparison.take_score(cfg, given) == taken
+        assert not {'save_best', 'rule'} & {*cfg.default_hooks.checkpoint}
+    else:
         with pytest.raises(ValueError, match='EPE'):
-            comparison.take_score(shared(less), score)
-    cfg = shared(less)
-    assert comparison.take_score(cfg, 'coco/AP') == 'coco/AP'
-    assert 'save_best' not in cfg.default_hooks.checkpoint
-    options = ['default_hooks.checkpoint.save_best=auto']
-    cfg = shared(options=[*options, 'val_evaluator.type=EPE'])
-    with pytest.raises(ValueError, match='EPE'):
-        comparison.take_score(cfg)
+            comparison.take_score(cfg, given)
 
 
 def test_trainings_side_by_side(monkeypatch):
-    for name in ('OMP_NUM_THREADS', 'CUDA_VISIBLE_DEVICES'):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(comparison.os, 'environ', {})
     monkeypatch.setattr(comparison.os, 'cpu_count', lambda: 8)
     monkeypatch.setattr(comparison.torch.cuda, 'device_count', lambda: 2)
-    assert 'OMP_NUM_THREADS' not in comparison.environment(0, 1)
-    envs = [comparison.environment(slot, 3) for slot in range(3)]
-    assert [env['OMP_NUM_THREADS'] for env in envs] == ['2'] * 3
-    gpus = [env['CUDA_VISIBLE_DEVICES'] for env in envs]
-    assert gpus == ['0', '1', '0']
-    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '5,7')
-    env = comparison.environment(1, 2)
-    assert env['CUDA_VISIBLE_DEVICES'] == '7'
-    monkeypatch.setenv('OMP_NUM_THREADS', '3')
-    assert comparison.environment(1, 2)['OMP_NUM_THREADS'] == '3'
+    assert comparison.environment(0, 1) == {}
+    for slot, gpu in enumerate('010'):
+        env = dict(OMP_NUM_THREADS='2', CUDA_VISIBLE_DEVICES=gpu)
+        assert comparison.environment(slot, 3) == env
+    given = dict(OMP_NUM_THREADS='3', CUDA_VISIBLE_DEVICES='5,7')
+    monkeypatch.setattr(comparison.os, 'environ', given)
+    expected = dict(given, CUDA_VISIBLE_DEVICES='7')
+    assert comparison.environment(1, 2) == expected
 
 
-# What a constant prediction scores
-
-
-def people(root, *places, area=100.0, height=10):
-    """Annotations of boxes of one height, each with all keypoints at a place.
-
-    Returns:
-        list[str]: Options of the demo's config for them.
-    """
+def with_people(root, *places, area=100.0):
+    """The demo with four boxes, all keypoints of each at one place in it."""
     file = root / 'annotations/person_keypoints_val2017.json'
     content = json.loads(file.read_text())
     for ann, place in zip(content['annotations'], places):
-        ann.update(bbox=[20, 20, 20, height], area=area)
-        x, y = 20 + 20 * place, 20 + height * place
-        ann['keypoints'] = [x, y, 2] * 17
+        ann.update(bbox=[20, 20, 20, 10], area=area)
+        ann['keypoints'] = [20 + 20 * place, 20 + 10 * place, 2] * 17
     path = root / f'{area}.json'
     path.write_text(json.dumps(content))
-    options = [f'data_root={root}/', f'val_evaluator.ann_file={path}']
-    options += [f'val_dataloader.dataset.ann_file={path.name}']
-    for key in ('num_workers=0', 'persistent_workers=False'):
-        options += [f'val_dataloader.{key}']
-    return options
+    cfg = shared(options=[f'data_root={root}/'])
+    cfg.val_dataloader.dataset.ann_file = path.name
+    cfg.val_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.val_evaluator.ann_file = str(path)
+    return cfg
 
 
-PCK = "dict(_delete_=True, type='PCKAccuracy', thr=0.2)"
-
-
-def test_constant_prediction(tmp_path, coco_data):
+def test_constant_prediction(coco_data):
     """Three of four people are where the median is, PCK forgives no more."""
-    options = people(coco_data, 0.5, 0.5, 0.5, 1.0)
-    config = changed(tmp_path, f'val_evaluator = {PCK}')
-    options = [x for x in options if 'evaluator' not in x]
-    assert comparison.constant_scores(shared(config, options)) == {
-        'PCK': pytest.approx(0.75)
-    }
+    cfg = with_people(coco_data, 0.5, 0.5, 0.5, 1.0)
+    cfg.val_evaluator = dict(type='PCKAccuracy', thr=0.2)
+    expected = dict(PCK=pytest.approx(0.75))
+    assert comparison.constant_scores(cfg) == expected
+    # That of several data sets tells them apart by name, and stays as it is.
+    cfg.val_evaluator = dict(
+        type='MultiDatasetEvaluator',
+        metrics=[cfg.val_evaluator],
+        datasets=[dict(type='CocoDataset')],
+    )
+    cfg.default_hooks.checkpoint.save_best = None
+    assert comparison.take_score(cfg) == 'PCK'
+    assert comparison.constant_scores(cfg)['PCK'] == expected['PCK']
+    cfgs, _ = comparison.loss_configs(dict(mse=LOSSES['mse']), cfg)
+    assert cfgs['mse'].val_evaluator == cfg.val_evaluator
 
 
 def test_areas_that_are_zero(coco_data, capfd):
-    options = people(coco_data, 0.5, 0.5, 0.6, 0.4)
-    assert comparison.constant_scores(shared(options=options))['coco/AP'] > 0.1
-    options = people(coco_data, 0.5, 0.5, 0.6, 0.4, area=0)
+    places = (0.5, 0.5, 0.6, 0.4)
+    cfg = with_people(coco_data, *places)
+    assert comparison.constant_scores(cfg)['coco/AP'] > 0.1
     with pytest.raises(ValueError, match='area of all 4 .* 0'):
-        comparison.constant_scores(shared(options=options))
+        comparison.constant_scores(with_people(coco_data, *places, area=0))
     assert capfd.readouterr().out == ''
-
-
-def test_evaluator_of_several_data_sets(tmp_path, coco_data):
-    """It stays as it is: MMPose's evaluator tells them apart by name."""
-    options = people(coco_data, 0.5, 0.5, 0.5, 1.0)
-    config = changed(
-        tmp_path,
-        "val_evaluator = dict(_delete_=True, type='MultiDatasetEvaluator', "
-        "metrics=[dict(type='PCKAccuracy', thr=0.2)], "
-        "datasets=[dict(type='CocoDataset')])\n"
-        'default_hooks = dict(checkpoint=dict(save_best=None))',
-    )
-    options = [x for x in options if 'evaluator' not in x]
-    cfg = shared(config, options)
-    assert comparison.take_score(cfg) == 'PCK'
-    assert comparison.constant_scores(cfg)['PCK'] == pytest.approx(0.75)
-    cfgs, _ = comparison.loss_configs(dict(mse=LOSSES['mse']), cfg)
-    assert cfgs['mse'].val_evaluator == cfg.val_evaluator
