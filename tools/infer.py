@@ -153,14 +153,9 @@ class PoseInferencer(StrictWeights, Pose2DInferencer):
         size = max(image.shape[:2])
         self.visualizer.radius = max(2, round(size / 240))
         self.visualizer.line_width = max(1, round(size / 400))
-        drawn = self.visualizer.add_datasample(
-            'people',
-            mmcv.bgr2rgb(image),
-            sample,
-            draw_gt=False,
-            draw_heatmap='pred_fields' in sample,
-            **options,
-        )
+        options.update(draw_gt=False, draw_heatmap='pred_fields' in sample)
+        rgb = mmcv.bgr2rgb(image)
+        drawn = self.visualizer.add_datasample('', rgb, sample, **options)
         drawn = mmcv.rgb2bgr(drawn)
         if 'pred_fields' in sample:
             heatmap = sample.pred_fields.heatmaps

@@ -46,13 +46,6 @@ def test_the_whole_way(run_tool, tmp_path):
     assert ' - INFO - ' not in result.stdout
 
 
-def test_unknown_loss(monkeypatch, capsys):
-    monkeypatch.setattr('sys.argv', ['demo.py', '--loss', 'l1'])
-    with pytest.raises(SystemExit, match='2'):
-        load_tool('misc/demo.py').main()
-    assert 'l1' in capsys.readouterr().err
-
-
 def test_contact_sheet(tmp_path, monkeypatch):
     """One person of two beside the label, one in its place."""
     demo = load_tool('misc/demo.py')

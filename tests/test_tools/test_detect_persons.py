@@ -207,15 +207,12 @@ def test_a_thin_file_is_warned_of(find):
     [
         ('images', [], r'images .*\[\]'),
         ('categories', 3, 'categories .* 3'),
-        ('annotations', {'a': 1}, 'annotations .*a'),
         ('images', [dict(id=1, file_name='a')] * 2, '2 images with 1 '),
         ('images', dict(id='11'), "id of entry 0 of images .* '11'"),
         ('images', dict(file_name=None), 'file_name .* None'),
         ('images', dict(file_name='a.png'), 'a.png'),
         ('annotations', dict(image_id=12), 'image_id of entry 0 .* 12'),
         ('annotations', dict(category_id='1'), "category_id .* '1'"),
-        ('annotations', dict(category_id=0), 'category_id .* 0'),
-        ('annotations', dict(bbox=[1, 2, 3]), r'bbox .* \[1, 2, 3\]'),
         ('annotations', dict(bbox=[1, 2, -3, 4]), 'bbox .* -3'),
         ('annotations', dict(bbox=[1, 2, 3, None]), 'bbox .* None'),
         ('annotations', dict(iscrowd=2), 'iscrowd .* 2'),
@@ -224,7 +221,7 @@ def test_a_thin_file_is_warned_of(find):
 def test_wrong_annotations(find, tmp_path, part, changes, fault):
     """A fault is said before the detection."""
     coco = annotations()
-    if isinstance(changes, dict) and 'a' not in changes:
+    if isinstance(changes, dict):
         coco[part][0].update(changes)
     else:
         coco[part] = changes
@@ -354,15 +351,12 @@ def test_two_processes_share_the_images(detect, pictures, tmp_path):
 def wrong(pictures, monkeypatch):
     """A folder of files that are of no use, as working directory."""
     monkeypatch.chdir(pictures)
+    owl = "dataset=dict(metainfo=dict(classes=('owl',)))"
     for name, text in (
         ('none', 'del model'),
         ('nix', "model = dict(backbone=dict(type='Nix'))"),
         ('two', 'model = dict(bbox_head=dict(num_classes=2))'),
-        (
-            'owl',
-            "data = dict(metainfo=dict(classes=('owl',)))\n"
-            'test_dataloader = dict(dataset=data)',
-        ),
+        ('owl', f'test_dataloader = dict({owl})'),
     ):
         Path(f'{name}.py').write_text(f'_base_ = {str(TINY)!r}\n{text}\n')
     Path('pose.py').write_text(f'_base_ = {POSE!r}')

@@ -274,12 +274,10 @@ def test_turned_video(infer, tmp_path, turn, size, corner):
 def test_slow_video(infer, tmp_path):
     """A header that says 10 frames a second, of which there are 1.8."""
     source = write_video(tmp_path / 'clip.mkv', fps=10, codec='mp4v')
-    data = source.read_bytes()
     unit = bytes.fromhex('2ad7b183')  # nanoseconds of a tick
-    i = data.index(unit) + 4
-    assert data[i : i + 3] == (10**6).to_bytes(3, 'big')
-    ticks = (5_600_000).to_bytes(3, 'big')
-    source.write_bytes(data[:i] + ticks + data[i + 3 :])
+    tick, slow = (unit + n.to_bytes(3, 'big') for n in (10**6, 5_600_000))
+    assert source.read_bytes().count(tick) == 1
+    source.write_bytes(source.read_bytes().replace(tick, slow))
     _, people, out = infer(source, '--kpt-thr', '9')
     assert [p['time'] for p in people] == [0, 0.56, 1.12, 1.68, 2.24]
     frames, fps = read_video(out / 'clip.mp4')
@@ -288,16 +286,15 @@ def test_slow_video(infer, tmp_path):
 
 def test_irregular_video(tool, tmp_path, monkeypatch):
     """Each frame is shown from its time on, however many that are."""
-    source = write_video(tmp_path / 'clip.mp4', fps=10, codec='mp4v')
-    film = tool.Film(source, tmp_path / 'out')
+    source = write_video(tmp_path / 'in.mp4', fps=10, codec='mp4v')
+    film = tool.Film(source, tmp_path)
     np.testing.assert_allclose(film.times, np.arange(6) / 10, atol=1e-6)
-    (tmp_path / 'out').mkdir()
+    film.path = tmp_path / 'out.mp4'
     film.times = np.array([0, 0.3, 0.32, 0.5, 1.2, 1.9])
     for names, frame in film.read():
         film.write(names, frame)
     film.writer.release()
-    frames, _ = read_video(tmp_path / 'out' / 'clip.mp4')
-    shown = (frames[:, 80, 120, 0] / 40).round()
+    shown = (read_video(film.path)[0][:, 80, 120, 0] / 40).round()
     assert shown.tolist() == [0] * 3 + [2] * 2 + [3] * 7 + [4] * 7
     # A backend that knows no times.
     monkeypatch.setattr(tool.cv2, 'CAP_PROP_POS_MSEC', -1)
@@ -419,7 +416,7 @@ def test_heatmaps_are_where_the_keypoints_are(
     pose = write_model(tmp_path, codec, pose_config(codec))
     inferencer = fixed_maps(tool, monkeypatch, pose, maps)
     box = np.array([[300, 40, 500, 640, 0.9]])
-    shown = tool.shown_keypoints(inferencer, '')
+    shown = list(range(17))
     image = np.zeros((700, 1000, 3), np.uint8)
     sample = inferencer.predict(image, (700, 1000), box, shown)
     (keypoints,) = sample.pred_instances.keypoints
@@ -469,7 +466,7 @@ def wrong(pose, det):
     """A folder of models and of what is none."""
     folder = Path(pose[0]).parent
     write_noise(folder / 'a.png', 64, 48)
-    for name in ('a.txt', 'a.mp4', 'empty/a.txt', 'broken.py', 'broken.pth'):
+    for name in ('a.mp4', 'empty/a.txt', 'broken.py', 'broken.pth'):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text('model = dict(', encoding='utf-8')
     deeper = pose_config().replace('depth=18', 'depth=34')
@@ -484,18 +481,15 @@ def wrong(pose, det):
     ('args', 'word'),
     [
         ('none.jpg', 'none.jpg'),
-        ('a.txt', 'a.txt'),
         ('a.mp4', 'a.mp4'),
         ('empty', 'empty'),
         ('a.png --pose none.py pose.pth', 'none.py'),
         ('a.png --pose pose.py none.pth', 'none.pth'),
         ('a.png --pose broken.py pose.pth', 'broken.py'),
         ('a.png --pose pose.py broken.pth', 'broken.pth'),
-        ('a.png --pose deeper.py pose.pth', 'deeper.py'),
         # The fitting part of a deeper model would be taken for the whole.
         ('a.png --pose pose.py deeper.pth', 'deeper.pth'),
         ('a.png --pose det.py det.pth', 'det.py'),
-        ('a.png --det none.py det.pth', 'none.py'),
         ('a.png --det det.py pose.pth', 'pose.pth'),
         ('a.png --det pose.py pose.pth', 'pose.py'),
         ('a.png --det det.py cats.pth', 'cat, dog'),
@@ -506,7 +500,6 @@ def wrong(pose, det):
         ('a.png --pose combined.py combined.pth --heatmaps', 'UDPHeatmap'),
         ('a.png --bbox 1 2 0 4', '[1.0, 2.0, 0.0, 4.0]'),
         ('a.png --bbox 1 2 inf 4', 'inf'),
-        ('a.png --bbox 1 2 3 4 --det det.py det.pth', '--bbox'),
     ],
 )
 def test_refused(infer, wrong, tmp_path, monkeypatch, capsys, args, word):
