@@ -188,6 +188,13 @@ def test_folder(infer, tmp_path):
     assert len(people) == 1
 
 
+def test_numbers(tool):
+    """Names that are not of one picture do not count."""
+    paths = [Path(name) for name in ('01.jpg', '1.jpg', '9.png')]
+    numbers = [names['image_id'] for names, _ in tool.list_pictures(paths)]
+    assert numbers == [0, 1, 2]
+
+
 def test_score(tool):
     """0.8 of the box times the mean of 0.5 and 0.7, not of 0.1."""
     people = InstanceData(
