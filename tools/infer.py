@@ -130,7 +130,7 @@ class PoseInferencer(StrictWeights, Pose2DInferencer):
         return merged
 
     def _to_picture(self, person: PoseDataSample, shown: List[int]):
-        """Take the highest heatmap, in pixels of the picture (H, W)."""
+        """The highest heatmap, in pixels of the picture (H, W)."""
         heatmap = person.pred_fields.heatmaps[shown].amax(0)
         del person.pred_fields
         size = np.array(heatmap.shape[::-1])
@@ -153,14 +153,9 @@ class PoseInferencer(StrictWeights, Pose2DInferencer):
         size = max(image.shape[:2])
         self.visualizer.radius = max(2, round(size / 240))
         self.visualizer.line_width = max(1, round(size / 400))
-        drawn = self.visualizer.add_datasample(
-            'people',
-            mmcv.bgr2rgb(image),
-            sample,
-            draw_gt=False,
-            draw_heatmap='pred_fields' in sample,
-            **options,
-        )
+        options.update(draw_gt=False, draw_heatmap='pred_fields' in sample)
+        rgb = mmcv.bgr2rgb(image)
+        drawn = self.visualizer.add_datasample('', rgb, sample, **options)
         drawn = mmcv.rgb2bgr(drawn)
         if 'pred_fields' in sample:
             heatmap = sample.pred_fields.heatmaps
@@ -315,11 +310,6 @@ def parse_args() -> argparse.Namespace:
     for box in args.bbox or ():
         if not (np.isfinite(box).all() and min(box[2:]) > 0):
             parser.error(f'--bbox needs a width and a height, got {box}.')
-    return args
-
-
-def check(args: argparse.Namespace) -> None:
-    """End with a sentence if an option cannot be met."""
     if not args.input.exists():
         sys.exit(f'The input {args.input} does not exist.')
     source = args.input if args.input.is_dir() else args.input.parent
@@ -330,6 +320,7 @@ def check(args: argparse.Namespace) -> None:
             f'--out {args.out} has the predictions of an earlier run: name '
             'another folder, or add --overwrite.'
         )
+    return args
 
 
 def load_inferencer(kind: type, config: str, checkpoint: str, device: str):
@@ -364,7 +355,6 @@ def shown_keypoints(pose: PoseInferencer, name: Optional[str]) -> List[int]:
 
 def main() -> None:
     args = parse_args()
-    check(args)
     folder = args.input.is_dir()
     paths = sorted(args.input.iterdir()) if folder else [args.input]
     paths = [p for p in paths if p.suffix.lower() in PICTURES]

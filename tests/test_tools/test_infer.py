@@ -5,6 +5,7 @@ import os
 import signal
 import struct
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,57 +13,39 @@ import pytest
 import torch
 from mmdet.registry import MODELS as DETECTORS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import CheckpointLoader
 from mmengine.structures import InstanceData
 from mmpose.datasets.transforms import LoadImage
 from mmpose.models import TopdownPoseEstimator
 from mmpose.registry import MODELS
 
-from ..factories import load_tool, write_noise
+from ..factories import ROOT, load_tool, write_noise
 
 POSE = """
 _base_ = [
     'mmpose::body_2d_keypoint/topdown_heatmap/coco/'
     'td-hm_res50_8xb64-210e_coco-256x192.py'
 ]
+codec = dict(input_size=(192, 256), heatmap_size=(48, 64), {codec})
+small = dict(in_channels=512, deconv_out_channels=(8, 8, 8))
 model = dict(
     backbone=dict(depth=18, init_cfg=None),
-    head=dict(
-        in_channels=512,
-        deconv_out_channels=(8, 8, 8),
-        decoder=dict(
-            _delete_=True,
-            input_size=(192, 256),
-            heatmap_size=(48, 64),
-            {codec},
-        ),
-        out_channels={channels},
-    ),
+    head=dict(out_channels={channels}, **small),
     test_cfg=dict(flip_test=False),
 )
+model['head']['decoder'] = dict(codec, _delete_=True)
 """
 GRAY = """
 model['backbone']['in_channels'] = 1
 model['data_preprocessor'] = dict(mean=[120], std=[60], bgr_to_rgb=False)
-pipeline = [
-    dict(type='LoadImage', color_type='grayscale'),
-    dict(type='GetBBoxCenterScale'),
-    dict(type='TopdownAffine', input_size=(192, 256)),
-    dict(type='PackPoseInputs'),
-]
+pipeline = _base_.val_pipeline
+pipeline[0]['color_type'] = 'grayscale'
 test_dataloader = dict(dataset=dict(pipeline=pipeline))
 """
-DET = """
-_base_ = 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
-small = dict(norm_cfg=dict(type='BN'))
-model = dict(
-    backbone=dict(widen_factor=0.125, init_cfg=None, **small),
-    neck=dict(in_channels=[32, 64, 128], out_channels=32, **small),
-    bbox_head=dict(num_classes=2, in_channels=32, feat_channels=32, **small),
-    test_cfg=dict(max_per_img=5),
-)
-"""
+(DETECTOR,) = (ROOT / 'configs' / 'detectors').glob('*_demo-person.py')
+DET = f'_base_ = {str(DETECTOR)!r}'
+DOG = dict(dataset_meta=dict(classes=('dog', 'person')))
 CODECS = dict(
     msra="type='MSRAHeatmap', sigma=2",
     unbiased="type='MSRAHeatmap', sigma=2, unbiased=True",
@@ -77,10 +60,10 @@ def write_model(folder, name, config, **meta):
     path, checkpoint = folder / f'{name}.py', folder / f'{name}.pth'
     path.write_text(config, encoding='utf-8')
     cfg = Config.fromfile(path)
-    init_default_scope(cfg.default_scope)
+    torch.manual_seed(0)
     registry = DETECTORS if cfg.default_scope == 'mmdet' else MODELS
-    state = registry.build(cfg.model).state_dict()
-    init_default_scope('mmpose')
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        state = registry.build(cfg.model).state_dict()
     torch.save(dict(state_dict=state, meta=meta), checkpoint)
     return str(path), str(checkpoint)
 
@@ -92,30 +75,21 @@ def pose_config(codec='msra'):
 
 @pytest.fixture(scope='module')
 def pose(tmp_path_factory):
-    torch.manual_seed(0)
     return write_model(tmp_path_factory.mktemp('m'), 'pose', pose_config())
 
 
 @pytest.fixture(scope='module')
-def det(tmp_path_factory):
-    """A detector to whom everything is a person, to none a dog."""
-    torch.manual_seed(0)
-    meta = dict(dataset_meta=dict(classes=('dog', 'person')))
-    folder = tmp_path_factory.mktemp('m')
-    config, checkpoint = write_model(folder, 'det', DET, **meta)
-    loaded = torch.load(checkpoint)
-    for key, value in loaded['state_dict'].items():
-        if 'rtm_cls' in key and key.endswith('bias'):
-            value.copy_(torch.tensor([-9.0, 3.0]))
-        elif 'rtm_reg' in key and key.endswith('bias'):
-            value.fill_(2)  # cells to each side
-    torch.save(loaded, checkpoint)
-    return config, checkpoint
+def det(pose):
+    return write_model(Path(pose[0]).parent, 'det', DET, **DOG)
 
 
 @pytest.fixture
 def tool():
+    # In the background, shells let processes ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    handler = signal.getsignal(signal.SIGTERM)
     yield load_tool('infer.py')
+    signal.signal(signal.SIGTERM, handler)
     init_default_scope('mmpose')  # a detector that fails leaves its own
 
 
@@ -125,8 +99,8 @@ def infer(tool, monkeypatch, capsys, tmp_path, pose):
 
     def run_infer(source, *args, pose=pose):
         out = tmp_path / 'out'
-        argv = ['infer.py', source, '--out', out, '--device', 'cpu']
-        argv += ['--pose', *pose, *args]
+        argv = ['infer.py', '--out', out, '--device', 'cpu']
+        argv += ['--pose', *pose, source, *args]
         monkeypatch.setattr(sys, 'argv', [str(arg) for arg in argv])
         tool.main()
         people = (out / 'predictions.json').read_text(encoding='utf-8')
@@ -135,21 +109,10 @@ def infer(tool, monkeypatch, capsys, tmp_path, pose):
     return run_infer
 
 
-def see(tool, monkeypatch, *boxes):
-    """Let the detector find these boxes, given for one call after another."""
-    calls = iter(boxes)
-
-    def detect(self, inputs, **kwargs):
-        found = np.array(next(calls), np.float32).reshape(-1, 6)
-        instances = InstanceData(
-            bboxes=torch.from_numpy(found[:, :4]),
-            scores=torch.from_numpy(found[:, 4]),
-            labels=torch.from_numpy(found[:, 5]).long(),
-        )
-        sample = tool.PoseDataSample(pred_instances=instances)
-        return dict(predictions=[sample])
-
-    monkeypatch.setattr(tool.DetInferencer, '__call__', detect)
+@pytest.fixture
+def picture(tmp_path):
+    write_noise(tmp_path / 'in' / 'a.png', 160, 96)
+    return tmp_path / 'in' / 'a.png'
 
 
 def write_video(path, frames=5, fps=7, codec='MJPG', corner=False):
@@ -172,11 +135,9 @@ def read_video(path):
     return frames, video.get(cv2.CAP_PROP_FPS)
 
 
-def test_picture(infer, tmp_path):
+def test_picture(infer, picture):
     """Without a detector, the picture is the box."""
-    source = tmp_path / 'a.png'
-    write_noise(source, 160, 96)
-    printed, people, out = infer(source, '--kpt-thr', '-9', '--draw-bbox')
+    printed, people, out = infer(picture, '--kpt-thr', '-9', '--draw-bbox')
     assert 'Pictures: 1 of 1, people: 1\n' in printed
     (person,) = people
     assert person['bbox'] == [0, 0, 160, 96]
@@ -184,24 +145,20 @@ def test_picture(infer, tmp_path):
     assert (person['image_id'], person['file_name']) == (0, 'a.png')
     assert person['category_id'] == 1
     assert sorted(os.listdir(out)) == ['a.png', 'predictions.json']
-    drawn, before = cv2.imread(str(out / 'a.png')), cv2.imread(str(source))
-    assert drawn.shape == before.shape
+    drawn, before = cv2.imread(str(out / 'a.png')), cv2.imread(str(picture))
     assert (drawn[0, 80] == (0, 255, 0)).all()  # of the box
     assert (drawn[1:-1, 1:-1] != before[1:-1, 1:-1]).any()
 
 
-def test_boxes_by_hand(infer, tmp_path):
-    """Each is a person, even if they overlap; that no keypoint is sure is
-    said."""
-    source = tmp_path / 'a.png'
-    write_noise(source, 160, 96)
+def test_boxes_by_hand(infer, picture):
+    """Each is a person, even if they overlap; no keypoint is sure."""
     boxes = [10, 20, 30, 40], [12, 20, 30, 40]
     args = [arg for box in boxes for arg in ('--bbox', *box)]
-    printed, people, out = infer(source, *args, '--kpt-thr', '9')
+    printed, people, out = infer(picture, *args, '--kpt-thr', '9')
     assert [person['bbox'] for person in people] == [*boxes]
     assert 'Of 2 no keypoint reaches --kpt-thr 9.0' in printed
     drawn = cv2.imread(str(out / 'a.png'))
-    assert (drawn == cv2.imread(str(source))).all()
+    assert (drawn == cv2.imread(str(picture))).all()
 
 
 def test_folder(infer, tmp_path):
@@ -231,15 +188,11 @@ def test_folder(infer, tmp_path):
     assert len(people) == 1
 
 
-def test_numbers(tool, tmp_path):
-    """Names that are not numbers, or not of one picture, do not count."""
-    for names, numbers in (
-        (['1.jpg', '9.png'], [1, 9]),
-        (['9.png', 'b.png'], [0, 1]),
-        (['01.jpg', '1.jpg', '9.png'], [0, 1, 2]),
-    ):
-        pictures = tool.list_pictures([tmp_path / name for name in names])
-        assert [entry['image_id'] for entry, _ in pictures] == numbers
+def test_numbers(tool):
+    """Names that are not of one picture do not count."""
+    paths = [Path(name) for name in ('01.jpg', '1.jpg', '9.png')]
+    numbers = [names['image_id'] for names, _ in tool.list_pictures(paths)]
+    assert numbers == [0, 1, 2]
 
 
 def test_score(tool):
@@ -264,18 +217,25 @@ def test_video_with_frames_without_people(
 ):
     """The host takes the whole frame for a person where there is none."""
     source = write_video(tmp_path / 'clip.avi')
-    box = [20, 10, 60, 90, 0.9, 1]
-    see(
-        *(tool, monkeypatch),
-        *([box], [], [box, [90, 10, 120, 90, 0.6, 1]]),
-        [[20, 10, 60, 90, 0.29, 1], [20, 10, 60, 90, 0.9, 0]],
-        [box, [21, 10, 60, 90, 0.8, 1]],
-    )
+    box, far = [20, 10, 60, 90, 0.9, 1], [90, 10, 120, 90, 0.6, 1]
+    low, dog = [20, 10, 60, 90, 0.29, 1], [20, 10, 60, 90, 0.9, 0]
+    near = [21, 10, 60, 90, 0.8, 1]
+    found = iter([[box], [], [box, far], [low, dog], [box, near]])
+
+    def detect(self, inputs, **kwargs):
+        boxes = torch.tensor(next(found), dtype=torch.float).reshape(-1, 6)
+        instances = InstanceData(
+            bboxes=boxes[:, :4], scores=boxes[:, 4], labels=boxes[:, 5].long()
+        )
+        sample = tool.PoseDataSample(pred_instances=instances)
+        return dict(predictions=[sample])
+
+    monkeypatch.setattr(tool.DetInferencer, '__call__', detect)
     printed, people, out = infer(source, '--det', *det, '--heatmaps')
     assert [p['image_id'] for p in people] == [0, 2, 2, 4]
     times = [p['time'] for p in people]
     assert times == pytest.approx([0, 2 / 7, 2 / 7, 4 / 7], abs=1e-3)
-    assert {p['file_name'] for p in people} == {'clip.avi'}
+    assert people[0]['file_name'] == 'clip.avi'
     assert people[0]['bbox'] == [20, 10, 40, 80]
     assert 'Frames: 5 of 5, people: 4\n' in printed
     assert sorted(os.listdir(out)) == ['clip.mp4', 'predictions.json']
@@ -287,40 +247,44 @@ def test_video_with_frames_without_people(
     assert np.abs(frames[0, :90].astype(int)).max() > 100
 
 
-TURNED = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
-
-
-@pytest.mark.parametrize('turn', TURNED)
-def test_turned_video(infer, tmp_path, turn):
+@pytest.mark.parametrize(
+    ('turn', 'size', 'corner'),
+    [
+        ((0, 1, -1, 0), (96, 160), 1),
+        ((-1, 0, 0, -1), (160, 96), 3),
+        ((0, -1, 1, 0), (96, 160), 2),
+    ],
+    ids=['90', '180', '270'],
+)
+def test_turned_video(infer, tmp_path, turn, size, corner):
     """As a phone writes it, with a matrix for the display."""
     source = write_video(tmp_path / 'clip.mp4', codec='mp4v', corner=True)
-    unit = struct.pack('>9i', 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
-    a, b, c, d = (value << 16 for value in TURNED[turn])
-    matrix = struct.pack('>9i', a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    before, after = (
+        struct.pack('>9i', a << 16, b << 16, 0, c << 16, d << 16, *end)
+        for a, b, c, d in ((1, 0, 0, 1), turn)
+        for end in [(0, 0, 0, 1 << 30)]
+    )
     head, track = source.read_bytes().split(b'tkhd')
-    assert unit in track
-    source.write_bytes(head + b'tkhd' + track.replace(unit, matrix, 1))
+    assert before in track
+    source.write_bytes(head + b'tkhd' + track.replace(before, after, 1))
     _, people, out = infer(source, '--kpt-thr', '9')
-    width, height = (160, 96) if turn == 180 else (96, 160)
+    width, height = size
     assert people[0]['bbox'] == [0, 0, width, height]
     frame = read_video(out / 'clip.mp4')[0][0]
     assert frame.shape == (height, width, 3)
     # The first quarter goes round clockwise.
     quarters = frame[height // 4 :: height // 2, width // 4 :: width // 2]
     red = (quarters[..., 2] > 200) & (quarters[..., 0] < 50)
-    expected = {90: [0, 1, 0, 0], 180: [0, 0, 0, 1], 270: [0, 0, 1, 0]}
-    assert red.ravel().tolist() == expected[turn]
+    assert np.flatnonzero(red).tolist() == [corner]
 
 
 def test_slow_video(infer, tmp_path):
     """A header that says 10 frames a second, of which there are 1.8."""
     source = write_video(tmp_path / 'clip.mkv', fps=10, codec='mp4v')
-    data = source.read_bytes()
     unit = bytes.fromhex('2ad7b183')  # nanoseconds of a tick
-    i = data.index(unit) + 4
-    assert data[i : i + 3] == (10**6).to_bytes(3, 'big')
-    ticks = (5_600_000).to_bytes(3, 'big')
-    source.write_bytes(data[:i] + ticks + data[i + 3 :])
+    tick, slow = (unit + n.to_bytes(3, 'big') for n in (10**6, 5_600_000))
+    assert source.read_bytes().count(tick) == 1
+    source.write_bytes(source.read_bytes().replace(tick, slow))
     _, people, out = infer(source, '--kpt-thr', '9')
     assert [p['time'] for p in people] == [0, 0.56, 1.12, 1.68, 2.24]
     frames, fps = read_video(out / 'clip.mp4')
@@ -329,16 +293,15 @@ def test_slow_video(infer, tmp_path):
 
 def test_irregular_video(tool, tmp_path, monkeypatch):
     """Each frame is shown from its time on, however many that are."""
-    source = write_video(tmp_path / 'clip.mp4', fps=10, codec='mp4v')
-    film = tool.Film(source, tmp_path / 'out')
+    source = write_video(tmp_path / 'in.mp4', fps=10, codec='mp4v')
+    film = tool.Film(source, tmp_path)
     np.testing.assert_allclose(film.times, np.arange(6) / 10, atol=1e-6)
-    (tmp_path / 'out').mkdir()
+    film.path = tmp_path / 'out.mp4'
     film.times = np.array([0, 0.3, 0.32, 0.5, 1.2, 1.9])
     for names, frame in film.read():
         film.write(names, frame)
     film.writer.release()
-    frames, _ = read_video(tmp_path / 'out' / 'clip.mp4')
-    shown = (frames[:, 80, 120, 0] / 40).round()
+    shown = (read_video(film.path)[0][:, 80, 120, 0] / 40).round()
     assert shown.tolist() == [0] * 3 + [2] * 2 + [3] * 7 + [4] * 7
     # A backend that knows no times.
     monkeypatch.setattr(tool.cv2, 'CAP_PROP_POS_MSEC', -1)
@@ -347,87 +310,55 @@ def test_irregular_video(tool, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('number', 'kind'), [(signal.SIGINT, 'folder'), (signal.SIGTERM, 'video')]
+    ('film', 'fault', 'said'),
+    [
+        (False, signal.SIGINT, 'Stopped'),
+        (True, signal.SIGTERM, 'Stopped'),
+        (False, OSError(28, 'No space left'), 'No space left'),
+    ],
 )
-def test_interruption_keeps_what_is_done(
-    tool, infer, tmp_path, monkeypatch, number, kind
+def test_what_is_done_is_kept(
+    tool, infer, tmp_path, monkeypatch, film, fault, said
 ):
-    source, out = tmp_path / 'in', tmp_path / 'out'
+    source = tmp_path / ('clip.avi' if film else 'in')
     for i in range(5):
-        write_noise(source / f'{i}.png', 64, 48)
-    if kind == 'video':
-        source = write_video(tmp_path / 'clip.avi')
-    draw, calls = tool.PoseInferencer.draw, iter(range(5))
+        write_noise(tmp_path / 'in' / f'{i}.png', 64, 48)
+    owner, name = (tool.Film, 'write') if film else (tool.mmcv, 'imwrite')
+    write, calls = getattr(owner, name), iter(range(5))
 
-    def interrupted(self, *args, **options):
+    def interrupted(*args):
         if next(calls) == 3:
-            os.kill(os.getpid(), number)
-        return draw(self, *args, **options)
+            if isinstance(fault, OSError):
+                raise fault
+            os.kill(os.getpid(), fault)
+        write(*args)
 
-    monkeypatch.setattr(tool.PoseInferencer, 'draw', interrupted)
-    handler = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit, match='Stopped'):
-        infer(source)
-    signal.signal(signal.SIGTERM, handler)
-    people = json.loads((out / 'predictions.json').read_text(encoding='utf-8'))
-    assert [p['image_id'] for p in people] == [0, 1, 2]
-    if kind == 'video':
-        assert len(read_video(out / 'clip.mp4')[0]) == 3
-    else:
-        names = ['0.png', '1.png', '2.png', 'predictions.json']
-        assert sorted(os.listdir(out)) == names
-
-
-def test_full_disk_keeps_what_is_done(tool, infer, tmp_path, monkeypatch):
-    for name in 'ab':
-        write_noise(tmp_path / 'in' / f'{name}.png', 64, 48)
-    write = tool.mmcv.imwrite
-
-    def fill(drawn, path):
-        if path.endswith('b.png'):
-            raise OSError(28, 'No space left on device')
-        write(drawn, path)
-
-    monkeypatch.setattr(tool.mmcv, 'imwrite', fill)
-    with pytest.raises(SystemExit, match='No space left on device'):
-        infer(tmp_path / 'in')
+    monkeypatch.setattr(owner, name, interrupted)
+    with pytest.raises(SystemExit, match=said):
+        infer(write_video(source) if film else source)
     people = json.loads((tmp_path / 'out/predictions.json').read_bytes())
-    assert [p['file_name'] for p in people] == ['a.png']
-    # OpenCV does not say by itself that it cannot write a video.
+    assert [p['image_id'] for p in people] == [0, 1, 2]
+    names = ['clip.mp4'] if film else ['0.png', '1.png', '2.png']
+    assert sorted(os.listdir(tmp_path / 'out')) == [*names, 'predictions.json']
+    if film:
+        assert len(read_video(tmp_path / 'out' / 'clip.mp4')[0]) == 3
+
+
+def test_video_that_cannot_be_written(tool, infer, tmp_path, monkeypatch):
+    """OpenCV does not say so by itself."""
     monkeypatch.setattr(tool.cv2, 'VideoWriter_fourcc', lambda *_: 0)
     with pytest.raises(SystemExit, match='clip.mp4'):
-        infer(write_video(tmp_path / 'clip.avi', frames=2), '--overwrite')
+        infer(write_video(tmp_path / 'clip.avi', frames=2))
 
 
-def test_detector(infer, det, tmp_path):
-    """A real one, whose second class is the person."""
-    source = tmp_path / 'a.jpg'
-    write_noise(source, 64, 64)
-    args = ('--bbox-thr', '0.9', '--nms-thr', '0')
-    _, people, _ = infer(source, '--det', *det, *args)
-    boxes = np.array([p['bbox'] for p in people])
-    assert 0 < len(boxes) <= 5
-    assert (boxes[:, :2] + boxes[:, 2:] <= 64.01).all()
-    # Two cells to each side, the finest of 8 pixels in 640.
-    assert (np.abs(boxes[:, 2:] / 3.2 - 1) < 0.02).all(1).any()
-
-
-def test_model_of_one_channel(tool, infer, tmp_path):
+def test_model_of_one_channel(infer, picture, tmp_path):
     """The config's loader makes pictures grey, and frames are made so."""
     gray = write_model(tmp_path, 'gray', pose_config() + GRAY)
-    write_noise(tmp_path / 'a.png', 64, 48)
-    _, people, _ = infer(tmp_path / 'a.png', pose=gray)
+    _, people, _ = infer(picture, pose=gray)
     assert len(people) == 1
     source = write_video(tmp_path / 'clip.avi', frames=2)
     _, people, _ = infer(source, '--overwrite', pose=gray)
     assert len(people) == 2
-    pipeline = tool.Compose([LoadImage(color_type='grayscale')])
-    path = str(tmp_path / 'a.png')
-    np.testing.assert_allclose(
-        tool.as_loaded(cv2.imread(path), pipeline).astype(int),
-        pipeline(dict(img_path=path))['img'],
-        atol=1,
-    )
 
 
 def test_any_top_down_config(tool, pose):
@@ -443,12 +374,10 @@ def test_any_top_down_config(tool, pose):
     assert sample.pred_instances.keypoints.shape == (1, 17, 2)
 
 
-def test_multi_scale_tta(infer, pose, tmp_path):
+def test_multi_scale_tta(infer, picture, pose, tmp_path):
     """With the plain test's crop alone, it is the plain test; its checkpoint
     may lie anywhere that MMEngine can read from."""
-    source = tmp_path / 'a.png'
-    write_noise(source, 160, 96)
-    _, plain, _ = infer(source)
+    _, plain, _ = infer(picture)
     cfg = Config.fromfile(pose[0])
     cfg.model = dict(type='MultiScaleTTA', module=cfg.model)
     load, *crop, pack = cfg.test_dataloader.dataset.pipeline
@@ -461,10 +390,18 @@ def test_multi_scale_tta(infer, pose, tmp_path):
         'store://', lambda *_: torch.load(pose[1]), force=True
     )
     args = ('--heatmaps', '--overwrite')
-    _, merged, out = infer(source, *args, pose=(config, 'store://pose.pth'))
+    _, merged, out = infer(picture, *args, pose=(config, 'store://pose.pth'))
     for a, b in zip(plain, merged):
         np.testing.assert_allclose(a['keypoints'], b['keypoints'], atol=1e-3)
     assert cv2.imread(str(out / 'a.png')).shape == (192, 160, 3)
+
+
+def fixed_maps(tool, monkeypatch, pose, maps):
+    """An inferencer whose head gives these maps."""
+    inferencer = tool.PoseInferencer(Config.fromfile(pose[0]), pose[1], 'cpu')
+    head = inferencer.model.head
+    monkeypatch.setattr(head, 'forward', lambda feats: maps.clone())
+    return inferencer
 
 
 @pytest.mark.parametrize('codec', ['msra', 'unbiased', 'udp', 'megvii'])
@@ -476,10 +413,6 @@ def test_heatmaps_are_where_the_keypoints_are(
     Most decoders give these cells back exactly, so the overlay has to have a
     peak within a pixel of each keypoint.
     """
-    config, checkpoint = write_model(tmp_path, codec, pose_config(codec))
-    inferencer = tool.PoseInferencer(
-        Config.fromfile(config), checkpoint, 'cpu'
-    )
     x, y = np.meshgrid(np.arange(48), np.arange(64))
     maps = [
         (1 - k / 40) * np.exp(-((x - i) ** 2 + (y - j) ** 2) / 4.5)
@@ -487,14 +420,12 @@ def test_heatmaps_are_where_the_keypoints_are(
         for i, j in [(6 + 9 * (k % 5), 6 + 14 * (k // 5))]
     ]
     maps = torch.tensor(np.array([maps])).float()
-    head = inferencer.model.head
-    monkeypatch.setattr(head, 'forward', lambda feats: maps.clone())
-    image = np.zeros((700, 1000, 3), np.uint8)
+    pose = write_model(tmp_path, codec, pose_config(codec))
+    inferencer = fixed_maps(tool, monkeypatch, pose, maps)
     box = np.array([[300, 40, 500, 640, 0.9]])
-    shown = tool.shown_keypoints(inferencer, '')
+    shown = list(range(17))
+    image = np.zeros((700, 1000, 3), np.uint8)
     sample = inferencer.predict(image, (700, 1000), box, shown)
-    drawn = inferencer.draw(image, sample, kpt_thr=9)
-    assert drawn.shape == (1400, 1000, 3)
     (keypoints,) = sample.pred_instances.keypoints
     (heatmap,) = sample.pred_fields.heatmaps
     assert heatmap.shape == (700, 1000)
@@ -502,8 +433,8 @@ def test_heatmaps_are_where_the_keypoints_are(
     step = 750 / (63 if codec == 'udp' else 64)
     # MegviiHeatmap moves a keypoint by a quarter of a cell in any case.
     near = 1 + step / 4 if codec == 'megvii' else 1
-    first, last = keypoints[0], keypoints[15]
-    assert (last - first)[1] == pytest.approx(3 * 14 * step, abs=2 * near)
+    height = keypoints[15, 1] - keypoints[0, 1]
+    assert height == pytest.approx(3 * 14 * step, abs=2 * near)
     for k, (u, v) in enumerate(keypoints):
         left, top = int(u) - 30, int(v) - 30
         window = heatmap[top : top + 61, left : left + 61]
@@ -511,18 +442,18 @@ def test_heatmaps_are_where_the_keypoints_are(
         assert abs(left + i - u) <= near
         assert abs(top + j - v) <= near
         assert window.max() == pytest.approx(1 - k / 40, rel=0.03)
+    drawn = inferencer.draw(image, sample, kpt_thr=9)
+    assert drawn.shape == (1400, 1000, 3)
     # The scale is to the right, its top the highest value.
     assert (drawn[700, -1] == (0, 0, 128)).all()
 
 
 def test_heatmaps_of_two_people(tool, pose, monkeypatch):
     """Each in its place, the higher where they overlap; of one keypoint."""
-    inferencer = tool.PoseInferencer(Config.fromfile(pose[0]), pose[1], 'cpu')
     maps = torch.zeros(2, 17, 64, 48)
     maps[0, :, 32, 24], maps[1, :, 32, 24] = 1.0, 0.5
     maps[:, 3] *= 0.2
-    head = inferencer.model.head
-    monkeypatch.setattr(head, 'forward', lambda feats: maps.clone())
+    inferencer = fixed_maps(tool, monkeypatch, pose, maps)
     boxes = np.array([[30, 60, 90, 140, 0.9], [140, 60, 200, 140, 0.8]])
     image = np.zeros((200, 240, 3), np.uint8)
     for name, high in (('', 1), ('nose', 1), ('left_ear', 0.2)):
@@ -537,73 +468,53 @@ def test_heatmaps_of_two_people(tool, pose, monkeypatch):
         assert places == [[60, 100], [170, 100]]
 
 
-def ends_with(infer, tmp_path, word, *args, **kwargs):
-    """One sentence with what was given."""
-    with pytest.raises(SystemExit) as error:
-        infer(*args, **kwargs)
-    assert str(word) in error.value.code
-    assert '\n' not in error.value.code
-    assert not (tmp_path / 'out').is_dir()
-
-
-@pytest.mark.parametrize('name', ['none.jpg', 'a.txt', 'a.mp4', 'folder'])
-def test_bad_inputs(infer, tmp_path, name):
-    (tmp_path / 'folder').mkdir()
-    for file in ('a.txt', 'a.mp4', 'folder/a.txt'):
-        (tmp_path / file).write_bytes(b'nothing of the kind')
-    ends_with(infer, tmp_path, name, tmp_path / name)
-
-
-def test_bad_models(infer, pose, det, tmp_path):
-    source = tmp_path / 'a.png'
-    write_noise(source, 64, 48)
-    broken, garbage = tmp_path / 'broken.py', tmp_path / 'garbage.pth'
-    for path in (broken, garbage):
-        path.write_text('model = dict(', encoding='utf-8')
+@pytest.fixture(scope='module')
+def wrong(pose, det):
+    """A folder of models and of what is none."""
+    folder = Path(pose[0]).parent
+    write_noise(folder / 'a.png', 64, 48)
+    for name in ('a.mp4', 'empty/a.txt', 'broken.py', 'broken.pth'):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text('model = dict(', encoding='utf-8')
     deeper = pose_config().replace('depth=18', 'depth=34')
-    deeper = write_model(tmp_path, 'deeper', deeper)
-    cats = torch.load(det[1])
-    cats['meta'] = dict(dataset_meta=dict(classes=('cat', 'dog')))
-    torch.save(cats, tmp_path / 'cats.pth')
-    for word, *models in (
-        ('none.py', 'none.py', pose[1]),
-        ('none.pth', pose[0], 'none.pth'),
-        (broken, broken, pose[1]),
-        (garbage, pose[0], garbage),
-        (deeper[0], deeper[0], pose[1]),
+    write_model(folder, 'deeper', deeper)
+    write_model(folder, 'combined', pose_config('combined'))
+    meta = dict(dataset_meta=dict(classes=('cat', 'dog')))
+    write_model(folder, 'cats', DET, **meta)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ('args', 'word'),
+    [
+        ('none.jpg', 'none.jpg'),
+        ('a.mp4', 'a.mp4'),
+        ('empty', 'empty'),
+        ('a.png --pose none.py pose.pth', 'none.py'),
+        ('a.png --pose pose.py none.pth', 'none.pth'),
+        ('a.png --pose broken.py pose.pth', 'broken.py'),
+        ('a.png --pose pose.py broken.pth', 'broken.pth'),
         # The fitting part of a deeper model would be taken for the whole.
-        (deeper[1], pose[0], deeper[1]),
-        (det[0], *det),
-    ):
-        ends_with(infer, tmp_path, word, source, pose=models)
-    for word, *models in (
-        ('none.py', 'none.py', det[1]),
-        (pose[1], det[0], pose[1]),
-        (pose[0], *pose),
-        ('cat, dog', det[0], tmp_path / 'cats.pth'),
-    ):
-        ends_with(infer, tmp_path, word, source, '--det', *models)
-
-
-def test_bad_options(infer, tmp_path, pose, det, capsys):
-    source = tmp_path / 'in' / 'a.png'
-    write_noise(source, 64, 48)
-    combined = write_model(tmp_path, 'combined', pose_config('combined'))
-    for word, model, *args in (
-        (source.parent, pose, '--out', source.parent),
-        (source, pose, '--out', source / 'below'),
-        ('abacus', pose, '--device', 'abacus'),
-        ('wing', pose, '--heatmaps', 'wing'),
-        ('UDPHeatmap', combined, '--heatmaps'),
-    ):
-        ends_with(infer, tmp_path, word, source, *args, pose=model)
-    for code, word, *args in (
-        (2, '--bbox', '--bbox', 1, 2, 0, 4),
-        (2, '--bbox', '--bbox', 1, 2, 'inf', 4),
-        (2, '--bbox', '--bbox', 1, 2, 3, 4, '--det', *det),
-        (0, 'default: 0.3', '--help'),
-    ):
-        with pytest.raises(SystemExit) as error:
-            infer(source, *args)
-        assert error.value.code == code
-        assert word in ''.join(capsys.readouterr())
+        ('a.png --pose pose.py deeper.pth', 'deeper.pth'),
+        ('a.png --pose det.py det.pth', 'det.py'),
+        ('a.png --det det.py pose.pth', 'pose.pth'),
+        ('a.png --det pose.py pose.pth', 'pose.py'),
+        ('a.png --det det.py cats.pth', 'cat, dog'),
+        ('a.png --out .', '--out .'),
+        ('a.png --out a.png/below', 'a.png/below'),
+        ('a.png --device abacus', 'abacus'),
+        ('a.png --heatmaps wing', 'wing'),
+        ('a.png --pose combined.py combined.pth --heatmaps', 'UDPHeatmap'),
+        ('a.png --bbox 1 2 0 4', '[1.0, 2.0, 0.0, 4.0]'),
+        ('a.png --bbox 1 2 inf 4', 'inf'),
+    ],
+)
+def test_refused(infer, wrong, tmp_path, monkeypatch, capsys, args, word):
+    """One sentence with what was given, and no results."""
+    monkeypatch.chdir(wrong)
+    with pytest.raises(SystemExit) as error:
+        infer(*args.split())
+    assert word in f'{error.value}{capsys.readouterr().err}'
+    assert error.value.code
+    assert '\n' not in str(error.value)
+    assert not (tmp_path / 'out').exists()

@@ -49,7 +49,11 @@ except ModuleNotFoundError as error:
 
 from mmpose_lossplus.experiments import entries
 from mmpose_lossplus.experiments.files import write_text
-from mmpose_lossplus.experiments.weights import load_from_file, summary
+from mmpose_lossplus.experiments.weights import (
+    exit_on_misfit,
+    load_weights,
+    summary,
+)
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 PERSON = dict(id=1, name='person')
@@ -77,11 +81,9 @@ class Pictures(Dataset):
     def __init__(
         self, images: List[dict], root: str, pipeline: List[dict], blank: str
     ) -> None:
-        self.images = images
-        self.root = root
+        self.images, self.root, self.blank = images, root, blank
         self.load, *rest = Compose(pipeline).transforms
         self.pack = Compose(rest)
-        self.blank = blank
 
     def __len__(self) -> int:
         return len(self.images)
@@ -179,9 +181,7 @@ def read_annotations(file: str) -> Tuple[List[dict], List[dict]]:
     entries.check_fields(
         coco.get('categories'), f'categories in {file}', categories
     )
-    names = {
-        category['id']: category['name'] for category in coco['categories']
-    }
+    names = {c['id']: c['name'] for c in coco['categories']}
     known = {image['id'] for image in images}
     fields = dict(
         image_id=(
@@ -243,8 +243,7 @@ def read_detector_config(path: str, score_thr: float) -> Config:
 def build_detector(cfg: Config, checkpoint: str) -> Tuple[BaseDetector, int]:
     """Build a detector with all of its weights, and find its label of people.
 
-    Unlike :func:`mmdet.apis.init_detector`, it refuses weights that do not
-    fit, and takes the config's classes if a checkpoint names none.
+    If a checkpoint names no classes, they are the config's.
     """
     name = cfg.filename
     init_default_scope(cfg.get('default_scope') or 'mmdet')
@@ -256,14 +255,15 @@ def build_detector(cfg: Config, checkpoint: str) -> Tuple[BaseDetector, int]:
         ) from None
     if not isinstance(model, BaseDetector):
         raise ValueError(f'{name} is no detector but {type(model).__name__}.')
-    load_from_file(model, checkpoint, name)
+    with exit_on_misfit(checkpoint, name):
+        loaded = CheckpointLoader.load_checkpoint(
+            checkpoint, map_location='cpu', logger='silent'
+        )
+        load_weights(model, loaded)
     # Boxes do not need the masks, which take long for so many.
     if getattr(getattr(model, 'roi_head', None), 'mask_head', None):
         model.roi_head.mask_head = None
 
-    loaded = CheckpointLoader.load_checkpoint(
-        checkpoint, map_location='cpu', logger='silent'
-    )
     meta = loaded.get('meta', {})
     meta = {**meta, **meta.get('dataset_meta', {})}
     classes = meta.get('classes', meta.get('CLASSES'))
@@ -360,18 +360,6 @@ def say_what_is_in(out: Path, images: int) -> None:
         )
 
 
-def fraction(text: str) -> float:
-    if not 0 <= float(text) <= 1:
-        raise ValueError
-    return float(text)
-
-
-def count(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
-
-
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -383,23 +371,21 @@ def parse_args() -> argparse.Namespace:
     add('--out', type=Path, required=True, help='FILE.json to write')
     add('--img-root', required=True, help='folder of the pictures')
     add('--ann', help='COCO-style annotations')
-    add(
-        '--score-thr',
-        type=fraction,
-        default=0.001,
-        help='lowest score (default: %(default)s)',
-    )
-    add(
-        '--max-per-img',
-        type=count,
-        default=100,
-        help="people per image (default: %(default)s, as in COCO's box AP)",
-    )
-    add('--batch-size', type=count, help="default: that of the config's test")
+    text = 'lowest score (default: 0.001)'
+    add('--score-thr', type=float, default=0.001, help=text)
+    text = "people per image (default: 100, as in COCO's box AP)"
+    add('--max-per-img', type=int, default=100, help=text)
+    add('--batch-size', type=int, help="default: that of the config's test")
     add('--num-workers', type=int, default=2, help='default: %(default)s')
     launchers = ['none', 'pytorch', 'slurm', 'mpi']
     add('--launcher', choices=launchers, default='none', help='several GPUs')
     args = parser.parse_args()
+    if not 0 <= args.score_thr <= 1:
+        parser.error(f'--score-thr is {args.score_thr}, must be in [0, 1].')
+    for name in ('max_per_img', 'batch_size'):
+        number = getattr(args, name)
+        if number is not None and number < 1:
+            parser.error(f'{name} is {number}, must be 1 or more.')
     # MMPose knows the format by the name.
     if args.out.suffix != '.json' or args.out.is_dir():
         sys.exit(f'--out is {args.out}, must be a file FILE.json.')

@@ -124,9 +124,7 @@ def place(person: dict, box: np.ndarray) -> dict:
 
 
 def convert(
-    people: List[dict],
-    detections: Dict[str, np.ndarray],
-    iou_thr: float,
+    people: List[dict], detections: Dict[str, np.ndarray], iou_thr: float
 ) -> Tuple[List[dict], np.ndarray]:
     """Give people the centres and scales of the detections in their picture.
 
@@ -197,19 +195,12 @@ def main() -> None:
     add('annotations', help="MPII's mpii_train.json, mpii_val.json")
     add('detections', help="people's boxes, MMPose's bbox_file")
     add('--out', type=Path, help='default: the annotations with _det')
-    default = '(default: %(default)s)'
-    add(
-        '--score-thr',
-        type=float,
-        default=0.3,
-        help=f"lowest score of a box, MMPose's for inference {default}",
-    )
-    add(
-        '--iou-thr',
-        type=float,
-        default=0.3,
-        help=f'lowest IoU of a box and a person {default}',
-    )
+    for name, text in (
+        ('score', "lowest score of a box, MMPose's for inference"),
+        ('iou', 'lowest IoU of a box and a person'),
+    ):
+        text = f'{text} (default: 0.3)'
+        add(f'--{name}-thr', type=float, default=0.3, help=text)
     args = parser.parse_args()
     if not 0 < args.iou_thr <= 1:
         sys.exit(f'--iou-thr is {args.iou_thr}, must be in (0, 1].')

@@ -54,10 +54,13 @@ def run_step(title: str, script: str, *args) -> float:
         encoding='utf-8',
         errors='replace',
     )
-    last = deque(maxlen=40)
+    last, closing = deque(maxlen=40), []
     for line in process.stdout:
         last.append(line)
-        if script not in ('train.py', 'test.py'):
+        if script.endswith('detect_persons.py'):
+            # Its own lines follow the log.
+            closing = [] if ' - INFO - ' in line else [*closing, line]
+        elif script not in ('train.py', 'test.py'):
             print(line, end='', flush=True)
         elif 'Epoch(' in line and 'task/s' not in line:
             text = line.split(' - INFO - ')[-1].strip()
@@ -65,6 +68,7 @@ def run_step(title: str, script: str, *args) -> float:
     if process.wait():
         sys.stdout.writelines(last)
         sys.exit(f'{script} failed with exit code {process.returncode}.')
+    sys.stdout.writelines(closing)
     return time.time() - start
 
 
