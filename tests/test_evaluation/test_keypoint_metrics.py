@@ -202,8 +202,6 @@ def test_errors_are_those_of_pck(coco, norm_item):
     assert math.isnan(table['left_ear median'])
     assert table['median'] == pytest.approx(np.nanmedian(errors))
     assert table['mean'] == pytest.approx(np.nanmean(errors))
-    last = np.nanmedian(errors[:, 16])
-    assert table['right_ankle median'] == pytest.approx(last)
 
 
 @pytest.mark.parametrize('metric', [KeypointErrors, SideSwaps])

@@ -51,29 +51,22 @@ def people(outputs, targets, weights):
     ]
 
 
-@pytest.mark.parametrize('loss', LOSSES, ids=str)
+@pytest.mark.parametrize('loss', [*LOSSES, *LOGIT_LOSSES], ids=str)
 def test_validation_loss_is_that_of_one_batch(maps, loss):
-    table = evaluate(HeatmapValidationLoss(loss=loss), people(*maps))
-    batch = [x.double() for x in maps]
-    mse = KeypointMSELoss(use_target_weight=True)(*batch)
-    assert table['MSE'] == pytest.approx(mse.item(), rel=1e-12)
-    expected = MODELS.build(loss)(*batch)
-    assert table['objective'] == pytest.approx(expected.item(), rel=1e-12)
-
-
-@pytest.mark.parametrize('loss', LOGIT_LOSSES, ids=str)
-def test_validation_loss_of_logits(maps, loss):
-    """The loss that the training would have, from the probabilities alone."""
+    """Of logits too, from the probabilities alone."""
     outputs, targets, weights = maps
-    logits = 5 * (outputs - 0.5)
-    exact = logits.double()
-    exact.is_logits = True
-    expected = MODELS.build(loss)(exact, targets, weights)
-    samples = people(logits.sigmoid(), targets, weights)
+    exact = outputs.double()
+    exact.is_logits = loss in LOGIT_LOSSES
+    if exact.is_logits:
+        outputs = outputs.sigmoid()
+    samples = people(outputs, targets, weights)
     table = evaluate(HeatmapValidationLoss(loss=loss), samples)
-    assert table['objective'] == pytest.approx(expected.item(), rel=1e-5)
-    mse = KeypointMSELoss()(logits.sigmoid(), targets, weights)
-    assert table['MSE'] == pytest.approx(mse.item(), rel=1e-6)
+    mse = KeypointMSELoss(use_target_weight=True)
+    mse = mse(outputs.double(), targets, weights)
+    assert table['MSE'] == pytest.approx(mse.item(), rel=1e-12)
+    close = dict(rel=1e-5 if exact.is_logits else 1e-12)
+    expected = MODELS.build(loss)(exact, targets.double(), weights.double())
+    assert table['objective'] == pytest.approx(expected.item(), **close)
 
 
 def test_consistency_of_equal_mse_patterns():
@@ -211,9 +204,8 @@ def test_share_by_hand():
     assert table['pixels foreground'] == 25
     assert table['MSE ratio'] == pytest.approx(0.8)
     # A sum over people, not a mean of shares.
-    table = evaluate(
-        LossShare(), [*samples, sample([[[1, 0.5, 1, 0]]], target)]
-    )
+    samples.append(sample([[[1, 0.5, 1, 0]]], target))
+    table = evaluate(LossShare(), samples)
     assert table['MSE ratio'] == pytest.approx(0.25 / 1.3125)
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import mmpose_lossplus as lossplus
-from mmpose_lossplus.losses import functional as F
 
 from ..factories import ROOT, load_tool
 
@@ -80,36 +79,20 @@ def test_minima_of_rmse(tool):
             assert y.min() == pytest.approx(beta * target * best, abs=1e-5)
 
 
-def test_amse_and_its_forms(tool):
-    gaps = {
-        'quadratic': lambda g, e: e**2,
-        'difference of squares': lambda g, e: 2 * g * e + e**2,
-        'linear': lambda g, e: e,
-        'prediction weighted': lambda g, e: 2 * e**3,
-        'error weighted': lambda g, e: 4 * g * e**2,
-    }
-    assert len(gaps) == len(F.AMSE_FORMS)
-    axes = tool.draw_amse().axes
-    for upper, lower, target in zip(axes[:3], axes[3:], TARGETS):
-        loss = lines(upper)['AMSE, β=0.5']
+def test_amse(tool):
+    for panel, target in zip(tool.draw_amse().axes, TARGETS):
+        loss = lines(panel)['AMSE, β=0.5']
         assert at(loss, target) == 0
         assert at(loss, target + 0.25) == pytest.approx(1.5 / 16)
         assert at(loss, target - 0.25) == pytest.approx(1 / 16)
-        # How much more an error above the target costs than one below.
-        for form, gap in gaps.items():
-            added = lines(lower)[form]
-            above, below = (at(added, target + e) for e in (0.25, -0.25))
-            assert above - below == pytest.approx(gap(target, 0.25))
 
 
 def test_fmse(tool):
-    first, *others = tool.draw_fmse().axes
-    for gamma in (1, 2, 5):
-        label = f'FMSE, γ={gamma}'
-        for panel, target in zip(others, (1.0, 0.5, 0.0)):
-            weight = pytest.approx((target + 1e-3) ** gamma)
-            assert at(lines(first)[label], target) == weight
-            assert 4 * at(lines(panel)[label], target - 0.5) == weight
+    weight, _, panel, _ = (
+        lines(x)['FMSE, γ=2'] for x in tool.draw_fmse().axes
+    )
+    assert at(weight, 0.5) == pytest.approx(0.501**2)
+    assert at(panel, 1.0) == pytest.approx(0.501**2 / 4)
 
 
 def test_anchor_loss_crosses_bce_at_the_anchor(tool):
@@ -172,7 +155,6 @@ def test_losses_side_by_side(tool, derived, value):
     [
         (['--losses', 'ohkm'], 'KeypointOHKMMSELoss'),
         (['--losses', 'L9'], 'L9'),
-        (['--out', __file__], __file__),
         (['--out', f'{__file__}/below'], __file__),
     ],
 )
