@@ -10,7 +10,7 @@ from mmpose.registry import HOOKS
 
 import mmpose_lossplus
 
-from ..factories import tiny_runner
+from ..factories import run_in_processes, tiny_runner
 
 ANCHOR = dict(type='AnchorLoss', gamma=1.0)
 WARM_UP = dict(gamma=[(0, 0.0), (2, 2.0), (3, 0.5)])
@@ -119,22 +119,16 @@ def test_no_flag_of_a_compiler_without_one(cfg, tmp_path, dynamo):
     assert dynamo.guard_nn_modules == bool(cfg)
 
 
-@pytest.fixture
-def one_process_group():
-    torch.distributed.init_process_group(
-        'gloo', store=torch.distributed.HashStore(), rank=0, world_size=1
-    )
-    yield
-    torch.distributed.destroy_process_group()
-
-
-@pytest.mark.usefixtures('one_process_group')
-def test_in_a_model_wrapper(tmp_path):
+def in_a_model_wrapper(rank, number, folder):
     recorder = Recorder(schedule=WARM_UP)
-    runner = tiny_runner(tmp_path, ANCHOR, custom_hooks=[recorder])
+    runner = tiny_runner(folder, ANCHOR, custom_hooks=[recorder])
     runner.model = MMDistributedDataParallel(runner.model)
     runner.train()
     assert recorder.seen == of_gamma(0.0, 0.0, 0.0, 0.0, 2.0, 2.0)
+
+
+def test_in_a_model_wrapper(tmp_path):
+    run_in_processes(in_a_model_wrapper, 1, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,10 @@ def run(tool, monkeypatch, tmp_path, coco_data):
     )
 
     def run(config, *args, data=coco_data, out=tmp_path / 'new' / 'out'):
-        argv = ['visualize_penalty.py', config, *args, '--out', out]
-        argv += ['--cfg-options', f'data_root={data}']
+        argv = ['visualize_penalty.py', config, '--out', out, *args]
+        if '--cfg-options' not in args:
+            argv.append('--cfg-options')
+        argv.append(f'data_root={data}')
         monkeypatch.setattr('sys.argv', list(map(str, argv)))
         tool.main()
         return seen[-1], cv2.imread(str(out / 'penalty_maps.png'))
@@ -81,16 +83,12 @@ def test_a_checkpoint(run, tool, monkeypatch):
     np.testing.assert_allclose(maps.grad, 2 * (0.25 - row.target), atol=1e-6)
 
 
-def test_detected_people_have_labels(run, coco_data, tmp_path):
+def test_detected_people_have_labels(run, coco_data):
     """A config that tests with found boxes is drawn with labelled people."""
-    config = tmp_path / 'config.py'
     boxes = 'COCO_val2017_detections_AP_H_56_person.json'
-    file = coco_data / 'person_detection_results' / boxes
-    config.write_text(
-        f"_base_ = '{MSE}'\n"
-        f"test_dataloader = dict(dataset=dict(bbox_file='{file}'))\n"
-    )
-    rows, _ = run(config, '--num', 4)
+    boxes = coco_data / 'person_detection_results' / boxes
+    option = f'test_dataloader.dataset.bbox_file={boxes}'
+    rows, _ = run(MSE, '--num', 4, '--cfg-options', option)
     assert len({row.label for row in rows}) == 4
     assert not any('no label' in row.label for row in rows)
 
@@ -99,9 +97,7 @@ OWN_LOSS = """
 from mmpose.registry import MODELS
 from mmpose_lossplus import RegularizedMSELoss
 
-@MODELS.register_module()
-class MyLoss(RegularizedMSELoss):
-    pass
+MODELS.register_module('MyLoss', module=RegularizedMSELoss)
 """
 CLASSES = f"""
 _base_ = '{MSE}'
@@ -120,10 +116,10 @@ def test_types_that_are_classes(run, tmp_path, monkeypatch):
     """As in MMEngine's pure Python configs; a loss of the config's module."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / 'my_losses.py').write_text(OWN_LOSS)
-    config = tmp_path / 'config.py'
-    config.write_text(CLASSES)
+    (tmp_path / 'config.py').write_text(CLASSES)
     args = '--split', 'train', '--indices', 3, 1, '--keypoints', 5
-    rows, _ = run(config, *args, '--losses', "mine=dict(type='MyLoss')", 'mse')
+    losses = '--losses', "mine=dict(type='MyLoss')", 'mse'
+    rows, _ = run(tmp_path / 'config.py', *args, *losses)
     assert list(rows[0].penalties) == ['mine', 'mse']
     assert [row.label for row in rows] == [
         *('000000000004\nleft_shoulder', '000000000002\nleft_shoulder')
