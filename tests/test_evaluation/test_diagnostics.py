@@ -149,7 +149,7 @@ def evaluate_part(rank, world_size, folder):
         dict(type='SideSwaps', min_distance=0.0, max_distance=1.0),
         dict(type='KeypointErrors'),
     ]
-    evaluator = Evaluator(metrics)
+    evaluator = Evaluator([METRICS.build(metric) for metric in metrics])
     names = dict(enumerate('abc'))
     evaluator.dataset_meta = dict(
         dataset_name='any', keypoint_id2name=names, flip_indices=[1, 0, 2]
