@@ -98,8 +98,7 @@ def penalty(
     output, target = (x.detach().cpu().double() for x in (output, target))
     if target_weights is not None:
         target_weights = target_weights.detach().cpu().double()
-    logits = _takes_logits(loss)
-    output.is_logits = logits
+    logits = output.is_logits = getattr(loss, 'takes_logits', False)
     with torch.enable_grad():
         # As in training, which is also where a loss checks its input.
         whole = loss(output.requires_grad_(), target, target_weights)
@@ -125,10 +124,6 @@ def penalty(
 def _last(stages):
     several = isinstance(stages, (list, tuple, nn.ModuleList))
     return stages[-1] if several else stages
-
-
-def _takes_logits(loss: Optional[nn.Module]) -> bool:
-    return getattr(loss, 'takes_logits', False)
 
 
 @contextmanager
@@ -177,9 +172,8 @@ def penalty_rows(
     """Predict a batch and look at what losses charge.
 
     The model runs as in evaluation, without flip test, and is left as it was.
-    Each loss sees the same prediction: one that takes logits gets those of
-    heatmaps clipped to [0.001, 0.999] if the model gives heatmaps, and one
-    that takes heatmaps the probabilities if the model gives logits.
+    Each loss sees the same prediction, as heatmaps (of logits the
+    probabilities) or as logits (of heatmaps clipped to [0.001, 0.999]).
 
     Args:
         model (nn.Module): A top-down heatmap model of MMPose.
@@ -206,19 +200,19 @@ def penalty_rows(
     with _undisturbed(model):
         data = model.data_preprocessor(data_batch, training=False)
         output = _last(model(data['inputs'], None, mode='tensor'))
-    is_logits = getattr(output, 'is_logits', False) or _takes_logits(own)
+    is_logits = getattr(output, 'is_logits', False)
+    is_logits = is_logits or getattr(own, 'takes_logits', False)
     output = output.double()
     if is_logits:
         logits, heatmaps = output, output.sigmoid()
     else:
         logits, heatmaps = output.clamp(MARGIN, 1 - MARGIN).logit(), output
     samples = data['data_samples']
-    weights = torch.cat(
-        [d.gt_instance_labels.keypoint_weights for d in samples]
-    )
+    labels = [sample.gt_instance_labels for sample in samples]
+    weights = torch.cat([label.keypoint_weights for label in labels])
     penalties = {}
     for name, loss in losses.items():
-        taken = logits if _takes_logits(loss) else heatmaps
+        taken = logits if getattr(loss, 'takes_logits', False) else heatmaps
         penalties[name] = penalty(loss, taken, target, weights)
 
     charged = next(iter(penalties.values())).loss.mean(axis=(2, 3))
@@ -299,16 +293,13 @@ def draw_penalties(rows: Sequence[PenaltyRow]) -> np.ndarray:
     columns = penalty_columns(rows)
     groups = [list(x) for _, x in groupby(columns, lambda c: c.loss)]
     height, width = rows[0].target.shape
-    size = (
-        1.15 * CELL * len(columns),
-        CELL * height / width * len(rows) + 1.15,  # titles and colour bars
-    )
+    # With titles and colour bars.
+    size = 1.15 * CELL * len(columns), CELL * height / width * len(rows) + 1.15
     # Pictures are larger than maps, but on the same axes.
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     figure = Figure(figsize=size, dpi=100)
-    parts = figure.subfigures(
-        1, len(groups), width_ratios=list(map(len, groups))
-    )
+    widths = [len(group) for group in groups]
+    parts = figure.subfigures(1, len(groups), width_ratios=widths)
     for part, group in zip(np.atleast_1d(parts), groups):
         part.suptitle(group[0].loss, y=1, va='top', weight='bold', fontsize=9)
         grid = ImageGrid(
@@ -367,15 +358,12 @@ def find_keypoints(
     Raises:
         ValueError: If the data set has no such keypoint.
     """
-    numbers = metainfo['keypoint_name2id']
-    valid = {str(i): i for i in numbers.values()}
-    found = []
+    names = metainfo['keypoint_name2id']
+    numbers = {**{str(i): i for i in names.values()}, **names}
     for keypoint in keypoints:
-        number = numbers.get(keypoint, valid.get(str(keypoint)))
-        if number is None:
+        if str(keypoint) not in numbers:
             raise ValueError(
-                f'The keypoints must be numbers from 0 to {len(valid) - 1} or '
-                f'among {", ".join(numbers)}, got {keypoint!r}.'
+                f'The keypoints must be numbers from 0 to {len(names) - 1} or '
+                f'among {", ".join(names)}, got {keypoint!r}.'
             )
-        found.append(number)
-    return found
+    return [numbers[str(keypoint)] for keypoint in keypoints]

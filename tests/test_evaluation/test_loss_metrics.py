@@ -51,99 +51,75 @@ def people(outputs, targets, weights):
     ]
 
 
-@pytest.mark.parametrize('loss', LOSSES, ids=str)
+@pytest.mark.parametrize('loss', [*LOSSES, *LOGIT_LOSSES], ids=str)
 def test_validation_loss_is_that_of_one_batch(maps, loss):
-    table = evaluate(HeatmapValidationLoss(loss=loss), people(*maps))
-    batch = [x.double() for x in maps]
-    mse = KeypointMSELoss(use_target_weight=True)(*batch)
-    assert table['MSE'] == pytest.approx(mse.item(), rel=1e-12)
-    expected = MODELS.build(loss)(*batch)
-    assert table['objective'] == pytest.approx(expected.item(), rel=1e-12)
-
-
-@pytest.mark.parametrize('loss', LOGIT_LOSSES, ids=str)
-def test_validation_loss_of_logits(maps, loss):
-    """The loss that the training would have, from the probabilities alone."""
+    """Of logits too, from the probabilities alone."""
     outputs, targets, weights = maps
-    logits = 5 * (outputs - 0.5)
-    exact = logits.double()
-    exact.is_logits = True
-    expected = MODELS.build(loss)(exact, targets, weights)
-    samples = people(logits.sigmoid(), targets, weights)
+    exact = outputs.double()
+    exact.is_logits = loss in LOGIT_LOSSES
+    if exact.is_logits:
+        outputs = outputs.sigmoid()
+    samples = people(outputs, targets, weights)
     table = evaluate(HeatmapValidationLoss(loss=loss), samples)
-    assert table['objective'] == pytest.approx(expected.item(), rel=1e-5)
-    mse = KeypointMSELoss()(logits.sigmoid(), targets, weights)
-    assert table['MSE'] == pytest.approx(mse.item(), rel=1e-6)
-
-
-def equal_mse_patterns():
-    """AMSE's figure 2: 8 predictions, of which 3 decode to the wrong pixel."""
-    target = np.array([[[0.5, 1.0, 0.5]]])
-    for signs in itertools.product([1, -1], repeat=3):
-        output = target + 0.5 * np.array(signs)
-        yield sample(output, target, pred=[[output.argmax(), 0]])
+    mse = KeypointMSELoss(use_target_weight=True)
+    mse = mse(outputs.double(), targets, weights)
+    assert table['MSE'] == pytest.approx(mse.item(), rel=1e-12)
+    close = dict(rel=1e-5 if exact.is_logits else 1e-12)
+    expected = MODELS.build(loss)(exact, targets.double(), weights.double())
+    assert table['objective'] == pytest.approx(expected.item(), **close)
 
 
 def test_consistency_of_equal_mse_patterns():
-    """MSE cannot rank them; the ranks of the others by hand.
+    """AMSE's figure 2: 8 predictions, of which 3 decode to the wrong pixel.
 
     Errors are five times 0 and three times 1, with deviations from the mean
     rank of -1.5 and 2.5, whose squares sum to 30. The ranks of AMSE, whose
     penalty is the number of plus signs, are (8, 6, 6, 3, 1) where the peak is
     right and (6, 3, 3) where it is wrong: the squares sum to 38, the product
-    is -1.5 * 1.5 - 2.5 * 1.5. Those of RMSE are (8, 6.5, 6.5, 4.5, 1) and
-    (4.5, 2.5, 2.5).
+    is -1.5 * 1.5 - 2.5 * 1.5.
     """
-    samples = list(equal_mse_patterns())
-    losses = evaluate(HeatmapValidationLoss(), samples)
-    assert losses['MSE'] == 0.25
-    for loss, rho in [
-        ('AsymmetricMSELoss', -6 / math.sqrt(30 * 38)),
-        ('RegularizedMSELoss', -16 / math.sqrt(30 * 40.5)),
-    ]:
-        # With beta = 1 all is exact in binary, and what is equal stays so.
-        metric = LossConsistency(loss=dict(type=loss, beta=1.0))
-        table = evaluate(metric, samples)
-        assert math.isnan(table['MSE'])
-        assert math.isnan(table['MSE by map'])
-        assert table['objective'] == pytest.approx(rho)
-        assert table['objective by map'] == pytest.approx(rho)
-        assert table['objective at equal MSE'] == pytest.approx(rho)
+    target = np.array([[[0.5, 1.0, 0.5]]])
+    samples = []
+    for signs in itertools.product([1, -1], repeat=3):
+        output = target + 0.5 * np.array(signs)
+        samples.append(sample(output, target, pred=[[output.argmax(), 0]]))
+    # With beta = 1 all is exact in binary, and what is equal stays so.
+    loss = dict(type='AsymmetricMSELoss', beta=1.0)
+    table = evaluate(LossConsistency(loss=loss), samples)
+    for name in ('objective', 'objective by map', 'objective at equal MSE'):
+        assert table[name] == pytest.approx(-6 / math.sqrt(30 * 38))
+    assert math.isnan(table['MSE'])  # which cannot rank them
+    assert math.isnan(table['MSE by map'])
+
+
+def rho(x, y):
+    return np.corrcoef(rankdata(x), rankdata(y))[0, 1]
 
 
 def test_consistency_against_a_loop(maps):
-    outputs, targets, weights = maps
     samples = people(*maps)
     loss = dict(type='AsymmetricMSELoss', beta=0.1)
     table = evaluate(LossConsistency(loss=loss), samples)
-    means, errors, by_person, by_map, mse_by_map = [], [], [], [], []
-    for i, person in enumerate(samples):
+    errors, values, squares = np.full((3, 8, 3), np.nan)
+    for i, k in maps[2].nonzero().tolist():
         pred, truth = (
-            person[name]['keypoints'][0]
+            samples[i][name]['keypoints'][0, k]
             for name in ('pred_instances', 'gt_instances')
         )
-        own, values = [], []
-        for k in range(3):
-            if weights[i, k] > 0:
-                own.append(np.hypot(*(pred[k] - truth[k])) / 10)
-                s, g = outputs[i, k].double(), targets[i, k].double()
-                over = (s - g).clamp(min=0)
-                values.append(((s - g) ** 2 + 0.1 * over**2).mean().item())
-                mse_by_map.append(((s - g) ** 2).mean().item())
-        means.append(np.mean(own))
-        by_person.append(np.mean(values))
-        errors += own
-        by_map += values
-
-    def rho(x, y):
-        return np.corrcoef(rankdata(x), rankdata(y))[0, 1]
-
-    assert len(errors) == 21
-    assert table['objective'] == pytest.approx(rho(means, by_person))
-    assert table['objective by map'] == pytest.approx(rho(errors, by_map))
+        errors[i, k] = np.hypot(*(pred - truth)) / 10
+        s, g = (x[i, k].double() for x in maps[:2])
+        squares[i, k] = ((s - g) ** 2).mean()
+        over = (s - g).clamp(min=0)
+        values[i, k] = squares[i, k] + 0.1 * (over**2).mean()
+    by_person = (np.nanmean(x, axis=1) for x in (errors, values))
+    assert table['objective'] == pytest.approx(rho(*by_person))
+    known = ~np.isnan(errors)
+    assert known.sum() == 21
+    errors, values, squares = errors[known], values[known], squares[known]
+    assert table['objective by map'] == pytest.approx(rho(errors, values))
 
     # What a line through the ranks of MSE leaves of the other ranks.
-    x, y, given = map(rankdata, (errors, by_map, mse_by_map))
+    x, y, given = map(rankdata, (errors, values, squares))
     x, y = (a - np.polyval(np.polyfit(given, a, 1), given) for a in (x, y))
     rest = np.corrcoef(x, y)[0, 1]
     assert 0.01 < abs(rest) < 0.99
@@ -190,8 +166,7 @@ def test_consistency_of_what_cannot_be_ranked(maps):
 )
 def test_people_are_not_ranked_by_their_labels(loss):
     """The fewer labels, the smaller loss and error of each are here."""
-    target = np.zeros((17, 1, 2))
-    target[..., 0] = 1
+    target = np.tile([1.0, 0.0], (17, 1, 1))
     samples = []
     for n, error in zip((17, 12, 10, 9, 4), (0.5, 0.4, 0.3, 0.2, 0.1)):
         weights = np.arange(17) < n
@@ -200,16 +175,15 @@ def test_people_are_not_ranked_by_their_labels(loss):
         pred = np.tile([1 + error, 0], (17, 1))
         samples.append(sample(output, target, weights, pred))
     table = evaluate(LossConsistency(loss=loss), samples)
-    assert table['objective'] == pytest.approx(1)
-    assert table['MSE'] == pytest.approx(1)
+    assert [table['objective'], table['MSE']] == pytest.approx([1, 1])
 
 
 def test_share_by_hand():
     """Squared errors of 0.25 and 0 on two pixels, 0.25 and 0.0625 beside."""
-    hit = dict(output=[[[0.5, 0.5, 0.5, 0.25]]], target=[[[1, 0.5, 0, 0]]])
+    target = [[[1, 0.5, 0, 0]]]
     samples = [
-        sample(**hit),
-        sample([[[9, 9, 9, 9]]], hit['target'], weights=[0]),
+        sample([[[0.5, 0.5, 0.5, 0.25]]], target),
+        sample([[[9, 9, 9, 9]]], target, weights=[0]),
     ]
     weighting = dict(type='HeatmapWeightingMSELoss')
     table = evaluate(LossShare(loss=weighting), samples)
@@ -230,8 +204,8 @@ def test_share_by_hand():
     assert table['pixels foreground'] == 25
     assert table['MSE ratio'] == pytest.approx(0.8)
     # A sum over people, not a mean of shares.
-    perfect = sample([[[1, 0.5, 1, 0]]], hit['target'])
-    table = evaluate(LossShare(), [*samples, perfect])
+    samples.append(sample([[[1, 0.5, 1, 0]]], target))
+    table = evaluate(LossShare(), samples)
     assert table['MSE ratio'] == pytest.approx(0.25 / 1.3125)
 
 
@@ -243,32 +217,34 @@ def test_share_is_of_the_whole_loss(maps):
         share = LossShare(loss=loss)
         share.process(None, samples)
         parts = [sum(result['objective']) for result in share.results]
-        whole = evaluate(HeatmapValidationLoss(loss=loss), samples)[
-            'objective'
-        ]
-        assert np.mean(parts) == pytest.approx(whole, rel=1e-12)
+        whole = evaluate(HeatmapValidationLoss(loss=loss), samples)
+        assert np.mean(parts) == pytest.approx(whole['objective'], rel=1e-12)
 
 
-def test_share_limits():
-    for threshold in (-0.1, 1, math.nan):
-        with pytest.raises(ValueError, match=f'got {threshold}'):
-            LossShare(threshold=threshold)
-    target = [[[1.0, 0, 0, 0]]]
-    empty = sample([[[0.0, 0, 0, 0]]], [[[0.0, 0, 0, 0]]])
-    table = evaluate(LossShare(), [empty])
-    assert math.isnan(table['MSE foreground'])
-    assert table['pixels foreground'] == 0
-    table = evaluate(LossShare(), [sample([[[0.0, 0, 0, 0]]], target)])
-    assert table['MSE foreground'] == 100
-    assert table['MSE ratio'] == math.inf
-    table = evaluate(LossShare(), [sample([[[1.0, 0, 0, 7]]], target)])
-    assert table['MSE foreground'] == 0
+@pytest.mark.parametrize('threshold', [-0.1, 1, math.nan])
+def test_bad_threshold(threshold):
+    with pytest.raises(ValueError, match=f'got {threshold}'):
+        LossShare(threshold=threshold)
+
+
+@pytest.mark.parametrize(
+    ('output', 'target', 'pixels', 'share', 'ratio'),
+    [
+        ([0.0, 0, 0, 0], [0.0, 0, 0, 0], 0, math.nan, math.nan),
+        ([0.0, 0, 0, 0], [1.0, 0, 0, 0], 25, 100, math.inf),
+        ([1.0, 0, 0, 7], [1.0, 0, 0, 0], 25, 0, 0),
+    ],
+)
+def test_share_limits(output, target, pixels, share, ratio):
+    table = evaluate(LossShare(), [sample([[output]], [[target]])])
+    keys = ('pixels foreground', 'MSE foreground', 'MSE ratio')
+    found = [table[key] for key in keys]
+    assert found == pytest.approx([pixels, share, ratio], nan_ok=True)
 
 
 def test_a_diverged_model_does_not_stop_the_training(maps):
-    outputs, targets, weights = maps
-    outputs[0] = math.nan
-    samples = people(outputs, targets, weights)
+    maps[0][0] = math.nan
+    samples = people(*maps)
     loss = dict(type='AsymmetricMSELoss')
     for metric in (HeatmapValidationLoss, LossConsistency, LossShare):
         table = evaluate(metric(loss=loss), samples)

@@ -23,6 +23,7 @@ model = dict(
 """
 COCO = 'coco/td-hm_res50_8xb64-210e_coco-256x192.py'
 MPII = 'mpii/td-hm_res50_8xb64-210e_mpii-256x256.py'
+DETECTOR = 'configs/detectors/rtmdet-nano_1xb4-30e_demo-person.py'
 
 
 @pytest.fixture
@@ -31,29 +32,29 @@ def files(coco_data, tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(CODEC.format(data=COCO, flip=False))
     codec = Config.fromfile(config).model.head.decoder
+    samples = coco_samples(coco_data, codec, target=False)
     dump = tmp_path / 'dump.pkl'
-    dump.write_bytes(
-        pickle.dumps(coco_samples(coco_data, codec, target=False))
-    )
+    dump.write_bytes(pickle.dumps(samples))
     return dump, config
 
 
 @pytest.fixture
-def run(monkeypatch):
+def run(monkeypatch, tmp_path):
+    """The numbers that the tool writes."""
     tool = load_tool('analysis_tools/diagnose.py')
 
-    def call(*args):
-        monkeypatch.setattr('sys.argv', ['diagnose.py', *map(str, args)])
+    def call(*args, out=tmp_path / 'numbers.json'):
+        argv = ['diagnose.py', *args, '--out', out]
+        monkeypatch.setattr('sys.argv', list(map(str, argv)))
         tool.main()
+        return json.loads(out.read_text('utf-8'))
 
     return call
 
 
-def test_table(files, run, tmp_path, capsys):
-    out = tmp_path / 'numbers.json'
-    run(*files, '--out', out)
+def test_table(files, run, capsys):
+    numbers = run(*files)
     printed = capsys.readouterr().out
-    numbers = json.loads(out.read_text('utf-8'))
     metrics = diagnostic_metrics(Config.fromfile(files[1]))
     assert len(metrics) == len({name.split('/')[0] for name in numbers})
     for name, value in numbers.items():
@@ -66,35 +67,28 @@ def test_table(files, run, tmp_path, capsys):
     assert 'mirror image' not in printed
 
 
-def test_several_losses(files, run, tmp_path):
+def test_several_losses(files, run):
     """Each is there as if it were the config's, and all else once."""
-    dump, config = files
-    numbers = {}
-    for name, args in dict(
-        own=['--cfg-options', 'model.head.loss.beta=0.1'],
-        other=['--cfg-options', 'model.head.loss.type=RegularizedMSELoss'],
-        both=['--losses', "b=dict(type='AsymmetricMSELoss',beta=0.1)", 'rmse'],
-    ).items():
-        out = tmp_path / f'{name}.json'
-        run(*files, '--out', out, *args)
-        numbers[name] = json.loads(out.read_text('utf-8'))
-    expected = {}
-    for name, key in (('own', 'b'), ('other', 'rmse')):
-        for metric, value in numbers[name].items():
-            expected[metric.replace('/objective', f'/{key}')] = value
-    assert expected['heatmap/b'] != expected['heatmap/rmse']
-    assert numbers['both'] == expected
+    own = run(*files, '--cfg-options', 'model.head.loss.beta=0.1')
+    rmse = 'model.head.loss.type=RegularizedMSELoss'
+    rmse = run(*files, '--cfg-options', rmse)
+    amse = "b=dict(type='AsymmetricMSELoss',beta=0.1)"
+    both = run(*files, '--losses', amse, 'rmse')
+    assert both['heatmap/b'] != both['heatmap/rmse']
+    assert both == {
+        name.replace('/objective', f'/{key}'): value
+        for key, numbers in (('b', own), ('rmse', rmse))
+        for name, value in numbers.items()
+    }
 
 
-def test_one_person_and_its_mirror_image(files, run, tmp_path, capsys):
+def test_one_person_and_its_mirror_image(files, run, capsys):
     """One has no rank, and JSON no NaN; maps may be means."""
     dump, config = files
     config.write_text(CODEC.format(data=COCO, flip=True))
     samples = pickle.loads(dump.read_bytes())
     dump.write_bytes(pickle.dumps(samples[:1]))
-    out = tmp_path / 'numbers.json'
-    run(dump, config, '--out', out)
-    assert json.loads(out.read_text('utf-8'))['consistency/MSE'] is None
+    assert run(*files)['consistency/MSE'] is None
     printed = capsys.readouterr().out
     assert 'nan' in printed
     assert 'mirror image' in printed
@@ -103,37 +97,28 @@ def test_one_person_and_its_mirror_image(files, run, tmp_path, capsys):
 def test_bad_input(files, run, tmp_path):
     dump, config = files
     samples = pickle.loads(dump.read_bytes())
-    detector = 'configs/detectors/rtmdet-nano_1xb4-30e_demo-person.py'
+    (tmp_path / 'torn.pkl').write_bytes(dump.read_bytes()[:1000])
+    for sample in samples:
+        del sample['pred_fields']
+    bad = dict(dict=dict(a=1), empty=[], bare=samples)
+    for name, content in bad.items():
+        (tmp_path / f'{name}.pkl').write_bytes(pickle.dumps(content))
     mpii = tmp_path / 'mpii.py'
     mpii.write_text(CODEC.format(data=MPII, flip=False))
-    bad = {
-        'torn': dump.read_bytes()[:1000],
-        'dict': pickle.dumps(dict(a=1)),
-        'empty': pickle.dumps([]),
-        'bare': pickle.dumps(
-            [
-                {k: v for k, v in sample.items() if k != 'pred_fields'}
-                for sample in samples
-            ]
-        ),
-    }
-    for name, content in bad.items():
-        (tmp_path / f'{name}.pkl').write_bytes(content)
-    out = tmp_path / 'numbers.json'
     for message, *args in (
         ('none.pkl', tmp_path / 'none.pkl', config),
         ('none.py', dump, tmp_path / 'none.py'),
-        ('none/numbers', dump, config, '--out', tmp_path / 'none/numbers'),
         (str(config), config, config),
         ('torn.pkl', tmp_path / 'torn.pkl', config),
         ('dict.pkl', tmp_path / 'dict.pkl', config),
         ('empty.pkl', tmp_path / 'empty.pkl', config),
         ('output_heatmaps=True', tmp_path / 'bare.pkl', config),
         ('17 keypoints .* 16', dump, mpii),
-        ('RTMDet', dump, ROOT / detector),
+        ('RTMDet', dump, ROOT / DETECTOR),
         ('L9', dump, config, '--losses', 'L9'),
     ):
-        with pytest.raises(SystemExit, match=message) as error:
-            run(*args, *(() if '--out' in args else ('--out', out)))
-        assert '\n' not in str(error.value)
-        assert not out.exists()
+        with pytest.raises(SystemExit, match=message):
+            run(*args)
+    assert not (tmp_path / 'numbers.json').exists()
+    with pytest.raises(SystemExit, match='none/numbers'):
+        run(*files, out=tmp_path / 'none' / 'numbers')

@@ -114,8 +114,7 @@ def patterns() -> Tuple[Tensor, Tensor, Dict[str, np.ndarray]]:
         target's, (8,), and by name the mean of each loss, (8,).
     """
     target = torch.tensor(TOY_TARGET, dtype=torch.double)
-    signs = torch.cartesian_prod(*[torch.tensor([1, -1])] * 3)
-    maps = target + 0.5 * signs
+    maps = target + 0.5 * torch.cartesian_prod(*[torch.tensor([1, -1])] * 3)
     right = maps.argmax(dim=1) == target.argmax()
     order = right.logical_not().sort(stable=True).indices
     maps, right = maps[order], right[order]
@@ -167,9 +166,8 @@ def draw_patterns() -> Figure:
     for (row, column), value in np.ndenumerate(values):
         table.text(column, row, f'{value:.3f}', ha='center', va='center')
     table.set_yticks(range(len(losses)), losses)
-    table.set_xticks([])
+    table.set(xticks=[], frame_on=False)
     table.grid(False)
-    table.spines[:].set_visible(False)
     table.tick_params(length=0)
     table.axvline(right.sum() - 0.5, color='black', lw=1)
     table.set_xlabel(
@@ -304,9 +302,8 @@ def draw_weights() -> Figure:
     highest = max(image.max() for image in maps.values())
     for image, (title, panel) in zip([target, *maps.values()], panels.items()):
         drawn = panel.imshow(image, cmap='viridis', vmin=0, vmax=highest)
-        panel.set(title=title, xticks=[], yticks=[])
+        panel.set(title=title, xticks=[], yticks=[], frame_on=False)
         panel.grid(False)
-        panel.spines[:].set_visible(False)
     bar.grid(False)
     figure.colorbar(drawn, cax=bar, label='G, or weight F(G) + 1')
     middle = len(target) // 2
@@ -314,12 +311,8 @@ def draw_weights() -> Figure:
     lines.plot(x, np.ones(len(x)), label='MSE', **BASELINE)
     for label, image in maps.items():
         lines.plot(x, image[middle], label=label, marker='.')
-    lines.set(
-        xlabel='distance from the peak (pixels)',
-        ylabel='weight F(G) + 1',
-        ylim=(0, None),
-        xticks=x[::3],
-    )
+    lines.set(ylim=(0, None), xticks=x[::3], ylabel='weight F(G) + 1')
+    lines.set_xlabel('distance from the peak (pixels)')
     lines.legend(loc='upper right')
     return figure
 
@@ -397,8 +390,7 @@ def main() -> None:
     parser.add_argument(
         '--out',
         type=Path,
-        help='folder of the figures (default: docs/figures, with --losses '
-        'work_dirs/figures)',
+        help='folder (default: docs/figures, with --losses work_dirs/figures)',
     )
     parser.add_argument(
         '--losses',

@@ -3,10 +3,9 @@
 A row for each keypoint of each sample: picture, target, prediction, and for
 each loss the loss of a pixel, its factor over squared error (over binary
 cross entropy for a loss that takes logits) and its gradient. Each column has
-colours of its own, the same in all rows. There is no flip test. A loss that
-takes logits sees those of a heatmap clipped to [0.001, 0.999] if the model
-gives heatmaps; one that takes heatmaps sees the probabilities if the model
-gives logits.
+colours of its own, the same in all rows. There is no flip test. All losses
+see one prediction, as heatmaps (of logits the probabilities) or as logits (of
+heatmaps clipped to [0.001, 0.999]).
 """
 
 import argparse
@@ -78,8 +77,7 @@ def build_dataset(cfg: Config, split: str) -> Dataset:
     generate = find_generate_target(cfg.get('train_dataloader'))
     if loader is None or generate is None:
         raise ValueError(
-            f'there must be a {split}_dataloader, and a GenerateTarget in the '
-            'train_dataloader'
+            f'it has no {split}_dataloader, or no GenerateTarget to train'
         )
     dataset = loader.dataset
     if find_generate_target(dataset) is None:
@@ -94,17 +92,16 @@ def build_dataset(cfg: Config, split: str) -> Dataset:
     return built
 
 
+def has_label(sample: dict) -> bool:
+    labels = sample['data_samples'].gt_instance_labels
+    return bool(labels.keypoint_weights.any())
+
+
 def spaced_samples(dataset: Dataset, num: int) -> Iterator[dict]:
     """Samples spaced over a data set, those with labels if there are any."""
     for part in np.array_split(range(len(dataset)), min(num, len(dataset))):
-        for i in part:
-            sample = dataset[i]
-            labels = sample['data_samples'].gt_instance_labels
-            if labels.keypoint_weights.any():
-                break
-        else:
-            sample = dataset[part[0]]
-        yield sample
+        samples = map(dataset.__getitem__, part)
+        yield next(filter(has_label, samples), None) or dataset[part[0]]
 
 
 def parse_args() -> argparse.Namespace:
@@ -123,10 +120,7 @@ def parse_args() -> argparse.Namespace:
         help='whose samples; those of train are augmented (default: test)',
     )
     parser.add_argument(
-        '--num',
-        type=int,
-        default=4,
-        help='samples, spaced over it (default: 4)',
+        '--num', type=int, default=4, help='spaced samples (default: 4)'
     )
     parser.add_argument(
         '--indices', type=int, nargs='+', help='of samples, instead of --num'
@@ -189,13 +183,9 @@ def draw(args: argparse.Namespace) -> np.ndarray:
         samples = [dataset[i] for i in args.indices]
     else:
         samples = list(spaced_samples(dataset, args.num))
-    rows = penalty_rows(
-        model,
-        pseudo_collate(samples),
-        losses or None,
-        keypoints,
-        list(dataset.metainfo['keypoint_id2name'].values()),
-    )
+    batch = pseudo_collate(samples)
+    names = list(dataset.metainfo['keypoint_id2name'].values())
+    rows = penalty_rows(model, batch, losses or None, keypoints, names)
     return draw_penalties(rows)
 
 
