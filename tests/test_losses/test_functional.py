@@ -361,7 +361,7 @@ def test_anchor_loss_boosts_what_beats_the_peak(target):
     assert factors[1] == pytest.approx(1, abs=1e-9)
 
 
-@pytest.mark.parametrize('gamma', [0.0, 0.1, 0.5, 2.0, 20.0])
+@pytest.mark.parametrize('gamma', [0.0, 0.1, 0.5, 2.0, 20.0, 64.0])
 @pytest.mark.parametrize('logit', [-1e4, -200.0, 200.0, 1e4])
 @pytest.mark.parametrize('function', ['anchor', 'focal'])
 def test_extreme_logits_stay_finite(function, gamma, logit, target):
