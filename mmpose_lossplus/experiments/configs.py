@@ -170,14 +170,8 @@ def move_data(cfg: Config, options: Dict[str, Any]) -> Dict[str, Any]:
     return {**moved, **options, 'data_root': new}
 
 
-def data_files(cfg: dict) -> Iterator[Tuple[str, str]]:
-    """Kind and path of each annotation or box file, as the dataset sees it."""
-    for kind, path, _ in _data_files(cfg):
-        yield kind, path
-
-
-def _data_files(cfg: dict) -> Iterator[Tuple[str, str, dict]]:
-    """The same, each with the component that names it."""
+def data_files(cfg: dict) -> Iterator[Tuple[str, str, dict]]:
+    """Kind and path of each annotation or box file, and what names it."""
     for _, part in walk(cfg):
         for key in DATA_FILES if isinstance(part, dict) else ():
             path = part.get(key)
@@ -197,7 +191,7 @@ def missing_data(cfg: Config, parts: Iterable[str]) -> Optional[str]:
     Returns:
         str: What is missing and where to get it, ``None`` if all is there.
     """
-    for kind, path, part in _data_files({key: cfg.get(key) for key in parts}):
+    for kind, path, part in data_files({key: cfg.get(key) for key in parts}):
         backend = get_file_backend(path, backend_args=part.get('backend_args'))
         # One for HTTP can only get.
         if hasattr(backend, 'exists') and not backend.exists(path):
