@@ -36,9 +36,9 @@ def configs(row: Row, folder: str) -> str:
     """The cell that leads to what trains and tests a row."""
     if row.left_out:
         return 'none'
-    text = 'MMPose' if row.config.startswith('mmpose::') else 'config'
+    kind = 'MMPose' if row.config.startswith('mmpose::') else 'config'
     links = []
-    for text, config in ((text, row.config), ('test', row.test)):
+    for text, config in ((kind, row.config), ('test', row.test)):
         if config and config.startswith('mmpose::'):
             links.append(f'[{text}]({config.replace("mmpose::", MMPOSE)})')
         elif config:
