@@ -60,14 +60,7 @@ WITHOUT_EFFECT = ('work_dir', 'resume', 'launcher')
 
 
 def config_hash(cfg: Config) -> str:
-    """Hash of all that a config says.
-
-    Args:
-        cfg (Config): The config, with the options of the user.
-
-    Returns:
-        str: First 12 hexadecimal digits of the SHA-256 of its text.
-    """
+    """Begin of the SHA-256 of all that a config says, in hexadecimal."""
     content = cfg.to_dict()
     for key in WITHOUT_EFFECT:
         content.pop(key, None)

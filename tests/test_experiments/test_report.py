@@ -31,20 +31,11 @@ def save(tmp_path):
     """Write one result as tools/reproduce.py does."""
 
     def write(row, seed, metrics, **more):
-        record = dict(
-            table='p/table1',
-            row=row,
-            seed=seed,
-            config_hash='a' * 12,
-            test_config_hash='b' * 12,
-            cfg_options=[],
-            gpus=1,
-            checkpoint='best.pth',
-            metrics=metrics,
-            result_files=[],
-            commit='0123456789abcdef+dirty',
-            versions=dict(torch='2.1.2', mmpose='1.3.2'),
-        )
+        record = dict(table='p/table1', row=row, seed=seed, metrics=metrics)
+        record.update(config_hash='a' * 12, test_config_hash='b' * 12)
+        record.update(cfg_options=[], result_files=[], gpus=1)
+        record.update(checkpoint='best.pth', commit='0123456789abcdef+dirty')
+        record.update(versions=dict(torch='2.1.2', mmpose='1.3.2'))
         file = tmp_path / 'p' / 'table1' / row / f'seed{seed}' / 'row.json'
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps({**record, **more}))

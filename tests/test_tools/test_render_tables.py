@@ -12,25 +12,16 @@ OURS = 'td-hm_res50_4xb32-140e_coco-256x192'
 GTBOX = 'td-hm_res50_4xb32-140e_coco-gtbox-256x192'
 
 
-def row(id, **kwargs):
-    fields = dict(
-        labels=[id.upper()],
-        config=OURS,
-        test=None,
-        reported={'AP': 70.4, 'AR': tool.NOT_PUBLISHED},
-        source='P',
-    )
-    return tool.Row(id=id, **{**fields, **kwargs})
+def row(id, config=OURS, test=None, reported=None, **more):
+    reported = reported or {'AP': 70.4, 'AR': tool.NOT_PUBLISHED}
+    return tool.Row(id, [id.upper()], config, test, reported, 'P', **more)
 
 
 @pytest.fixture
 def table():
     return tool.Table(
-        id='amse/table9',
-        title='A table, COCO',
-        folder='configs/amse',
-        labels=['Loss'],
-        metrics=['AP', 'AR'],
+        *('amse/table9', 'A table, COCO', 'configs/amse'),
+        *(['Loss'], ['AP', 'AR']),
         rows=[
             row('mse', test=GTBOX, note='Same note.'),
             row('zoo', config=ZOO, note='Same note.'),
