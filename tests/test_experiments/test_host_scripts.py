@@ -108,15 +108,13 @@ def test_epochs_are_seeded(seed, hooks, expected):
 def test_train_without_validation_and_tests(run_tool, coco_data, tmp_path):
     """Options of MMPose's scripts that change the evaluators, our line of
     what was added, and a checkpoint of another model."""
-    config = Path(mmpose.__file__).parent / '.mim/configs/body_2d_keypoint'
-    config /= (
-        'topdown_heatmap/coco/td-hm_mobilenetv2_8xb64-210e_coco-256x192.py'
-    )
+    folder = Path(mmpose.__file__).parent / '.mim/configs/body_2d_keypoint'
+    name = 'td-hm_mobilenetv2_8xb64-210e_coco-256x192.py'
+    config = folder / 'topdown_heatmap' / 'coco' / name
     work_dir = ['--work-dir', tmp_path, '--cfg-options']
     options = tiny_options(coco_data, epochs=1, validate=False)
     train = ['train.py', config, '--no-validate', *work_dir, *options]
-    log = run_tool(*train).stdout
-    lines = log.splitlines()
+    lines = run_tool(*train).stdout.splitlines()
     assert lines[-1] == 'train.py has finished.'
     assert any(x.endswith('(SafeCheckpointHook)') for x in lines)
     dump, out = tmp_path / 'dump.pkl', tmp_path / 'out.json'

@@ -24,7 +24,8 @@ def step(tmp_path):
 
 def execute(step, *lines):
     """Run some lines as the script, and see how it ended."""
-    process = trainings.start(step, [sys.executable, '-c', '\n'.join(lines)])
+    step.script.write_text('\n'.join(lines))
+    process = trainings.start(step, [sys.executable, str(step.script)])
     process.wait()
     trainings.check(step, process)
 
@@ -43,9 +44,7 @@ def test_an_older_run_does_not_count(step, lines):
 def test_progress_is_that_of_the_newest_run(step):
     assert step.progress() == ''
     line = 'Epoch(train)  [2][ 1/10]  lr: 1e-3  loss: 0.5'
-    execute(
-        step, f'print("11/11 - mmengine - INFO - {line}")', f'print("{DONE}")'
-    )
+    execute(step, f'print("11/11 - INFO - {line}")', f'print("{DONE}")')
     assert step.progress() == 'Epoch(train) [2][ 1/10] loss: 0.5'
     execute(step, f'print("{DONE}")')
     assert step.progress() == ''

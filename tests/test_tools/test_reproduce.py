@@ -267,10 +267,7 @@ def test_bad_input(reproduce, project, args, message):
 
 def test_list(reproduce, capsys):
     reproduce('list')
-    output = capsys.readouterr().out
-    assert output.startswith(
-        'p/table1: A\n    mse boxes (and 1 rows left out)'
-    )
+    assert '\n    mse boxes (and 1' in capsys.readouterr().out
 
 
 def test_metrics_for_a_server_write_into_the_row(tool):
@@ -303,8 +300,9 @@ def test_ending_it_ends_the_script(reproduce, project, how):
     old = signal.signal(signal.SIGINT, signal.default_int_handler)
     pid = project / 'tools' / 'pid'
     (project / 'tools' / 'train.py').write_text(
-        f'import os, time; print(os.getpid(), file=open({str(pid)!r}, "w"), '
-        'flush=True); time.sleep(60)'
+        'import os, pathlib, time\n'
+        f'pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\n'
+        'time.sleep(60)\n'
     )
 
     def end_it():
