@@ -150,10 +150,11 @@ def test_rows_tables_and_seeds_share_a_training(reproduce, project):
     file.unlink()  # killed between the test and its record
     assert reproduce('p/table1') == [boxes]
     with hold(project / 'work/train/mse_4xb32/seed0'):
-        # What is done needs no lock.
-        assert reproduce('p/table1') == []
-        with pytest.raises(SystemExit, match=f'process {os.getpid()}'):
-            reproduce('p/table3', '--rows', 'good', '--seeds', '0', '1')
+        assert reproduce('p/table1') == []  # what is done needs no lock
+    in_use = pytest.raises(SystemExit, match=f'process {os.getpid()}')
+    with hold(project / 'work/train/mse_4xb32/seed1'), in_use:
+        reproduce('p/table1', '--seeds', '1')
+    assert reproduce.steps() == []
 
 
 @pytest.mark.parametrize('how', ['options', 'config'])
