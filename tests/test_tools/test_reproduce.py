@@ -254,7 +254,7 @@ def test_a_name_without_a_batch(reproduce, project, capsys):
         ('p/table1 --cfg-options a', 'got a'),
         ('p/table1 --cfg-options randomness.seed=1', '--seeds'),
         ('p/table1 --cfg-options a=[1,2', 'brackets'),
-        ('p/table1 --cfg-options train_cfg.max_epochs.x=1', 'mse_4xb32.py'),
+        ('p/table1 --cfg-options auto_scale_lr.base_batch_size.x=1', 'mse_4'),
         ('p/table1 --gpus 2', '--gpus 2 needs --launcher'),
         ('p/table1 --gpus 0 --launcher slurm', 'got 0'),
     ],
