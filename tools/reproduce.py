@@ -14,9 +14,6 @@ Tested is the best checkpoint if the config keeps the best of its validations,
 as MMPose's do, and else the last. Of the papers, only the heatmap-weighting
 one says that it takes the best.
 
-All checkpoints of MMPose's interval, ten epochs, stay on the disk: a training
-that was cut off goes on from them.
-
 Folders in use are locked, by a training too: if only this script was killed,
 starting it again names the process that still trains. Several machines:
 --launcher slurm.
@@ -40,34 +37,14 @@ from mmpose.registry import METRICS
 from rich.console import Console
 from rich.text import Text
 
-from mmpose_lossplus.experiments import report, tables
+from mmpose_lossplus.experiments import configs, report, tables, trainings
 from mmpose_lossplus.experiments.checkpoints import (
     checkpoint_to_resume,
     checkpoint_to_test,
     rewind,
 )
-from mmpose_lossplus.experiments.configs import (
-    batch_in_name,
-    component_class,
-    config_hash,
-    parse_options,
-    read_config,
-)
 from mmpose_lossplus.experiments.files import read_json, write_json
-from mmpose_lossplus.experiments.trainings import (
-    Step,
-    StepError,
-    add_launch_options,
-    check,
-    check_launch_options,
-    commit,
-    hold,
-    launch_command,
-    start,
-    stop,
-    train_command,
-    versions,
-)
+from mmpose_lossplus.experiments.trainings import Step, StepError
 
 TOOLS = Path(__file__).resolve().parent
 console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -138,20 +115,13 @@ def parse_args() -> argparse.Namespace:
     add('table', help='such as amse/table2, or list')
     add('--rows', nargs='+', metavar='ID', help='only these')
     add('--seeds', nargs='+', type=int, default=[0], help='Defaults to 0.')
-    add(
-        '--work-dir',
-        type=Path,
-        default=Path('work_dirs', 'reproduce'),
-        help='Defaults to work_dirs/reproduce.',
-    )
-    add(
-        '--dry-run',
-        action='store_true',
-        help='print the commands that would run, and write nothing',
-    )
-    add_launch_options(parser)
+    work_dir = Path('work_dirs', 'reproduce')
+    add('--work-dir', type=Path, default=work_dir, help=f'Or {work_dir}.')
+    text = 'print the commands that would run, and write nothing'
+    add('--dry-run', action='store_true', help=text)
+    trainings.add_launch_options(parser)
     args = parser.parse_args()
-    check_launch_options(args)
+    trainings.check_launch_options(args)
     return args
 
 
@@ -175,21 +145,18 @@ def make_jobs(
         ValueError: If a row does not name exactly one config, or the options
             do not fit it.
     """
-    options = parse_options(args.cfg_options)
-    cfgs = {}
+    options = configs.parse_options(args.cfg_options)
 
     def read(name: str) -> Tuple[str, Config]:
         path = tables.config_file(name)
-        if path not in cfgs:
-            cfgs[path] = read_config(path, options)
-        return path, cfgs[path]
+        return path, configs.read_config(path, options)
 
     for row in rows:
         if row.left_out:
             continue
         train = read(row.config)
         test = read(row.test or row.config)
-        batch, scale = batch_in_name(train[0]), []
+        batch, scale = configs.batch_in_name(train[0]), []
         if batch:
             scale = [f'auto_scale_lr.base_batch_size={math.prod(batch)}']
         gpus = args.gpus or (batch[0] if batch else 1)
@@ -215,7 +182,7 @@ def output_options(evaluator: Any, folder: Path) -> List[str]:
         metrics = {f'test_evaluator.{i}': m for i, m in enumerate(evaluator)}
     options = []
     for key, metric in metrics.items():
-        cls = component_class(metric, METRICS)
+        cls = configs.component_class(metric, METRICS)
         known = signature(cls).parameters if cls else ()
         if 'out_dir' in known:
             options.append(f'{key}.out_dir={folder}')
@@ -239,7 +206,7 @@ def check_hashes(job: Job) -> None:
         saved = read_json(path)
         steps = dict(config_hash=train, test_config_hash=job.test)
         for key, step in steps.items():
-            today = config_hash(step.cfg)
+            today = configs.config_hash(step.cfg)
             if saved.get(key, today) != today:
                 raise StepError(
                     f'{path.parent} holds results of config hash '
@@ -261,7 +228,7 @@ def print_commands(jobs: List[Job], args: argparse.Namespace) -> None:
         else:
             if train.folder not in shown:
                 resume = checkpoint_to_resume(train.folder) is not None
-                print(shlex.join(train_command(train, args, resume)))
+                print(shlex.join(trainings.train_command(train, args, resume)))
                 shown.add(train.folder)
             # The shell is to find the name.
             folder = shlex.quote(str(train.folder))
@@ -273,12 +240,10 @@ def print_commands(jobs: List[Job], args: argparse.Namespace) -> None:
         print(command.replace(' CHECKPOINT ', f' {checkpoint} '))
 
 
-def test_command(
-    step: Step, args: argparse.Namespace, checkpoint: str
-) -> List[str]:
-    """The command line of a test."""
+def test_command(step: Step, args: argparse.Namespace, path: str) -> List[str]:
+    """The command line of a test of a checkpoint."""
     out = str(step.folder / 'metrics.json')
-    return launch_command(step, args, checkpoint, '--out', out)
+    return trainings.launch_command(step, args, path, '--out', out)
 
 
 def run_all(jobs: List[Job], args: argparse.Namespace) -> Dict[str, str]:
@@ -293,7 +258,7 @@ def run_all(jobs: List[Job], args: argparse.Namespace) -> Dict[str, str]:
         folders = [j.train.folder for j in todo if not j.train.ended_well]
         folders += [job.test.folder for job in todo]
         for folder in dict.fromkeys(folders):
-            locks.enter_context(hold(folder))
+            locks.enter_context(trainings.hold(folder))
         for job in jobs:
             if job not in todo:
                 console.print(f'{job}: done')
@@ -328,16 +293,16 @@ def train(job: Job, args: argparse.Namespace) -> None:
     rewind(step.folder, checkpoint)
     begun = dict(
         config=job.row.config,
-        config_hash=config_hash(step.cfg),
+        config_hash=configs.config_hash(step.cfg),
         cfg_options=args.cfg_options,
         seed=job.seed,
         gpus=step.gpus,
     )
     write_json(job.begun, begun)
     title = f'train {Path(step.config).stem} seed {job.seed}'
-    if checkpoint is not None:
-        title += f' from {checkpoint.name}'
-    launch(step, title, train_command(step, args, checkpoint is not None))
+    title += f' from {checkpoint.name}' if checkpoint else ''
+    resume = checkpoint is not None
+    launch(step, title, trainings.train_command(step, args, resume))
 
 
 def test(job: Job, args: argparse.Namespace) -> None:
@@ -351,17 +316,17 @@ def test(job: Job, args: argparse.Namespace) -> None:
         row=job.row.id,
         seed=job.seed,
         config=job.row.config,
-        config_hash=config_hash(job.train.cfg),
+        config_hash=configs.config_hash(job.train.cfg),
         test_config=job.row.test or job.row.config,
-        test_config_hash=config_hash(step.cfg),
+        test_config_hash=configs.config_hash(step.cfg),
         cfg_options=args.cfg_options,
         gpus=step.gpus,
         checkpoint=checkpoint.name,
         metrics=read_json(step.folder / 'metrics.json'),
         result_files=[x for x in files if x.endswith(('.zip', '.mat'))],
         date=datetime.now().astimezone().isoformat(timespec='seconds'),
-        commit=commit(),
-        versions=versions(),
+        commit=trainings.commit(),
+        versions=trainings.versions(),
     )
     write_json(job.done, record)
 
@@ -374,15 +339,15 @@ def launch(step: Step, title: str, command: List[str]) -> None:
     """
     console.print(f'{title}: {step.log}')
     begin = time.time()
-    process = start(step, command)
+    process = trainings.start(step, command)
     try:
         with console.status('starting') as status:
             while process.poll() is None:
                 status.update(Text(step.progress() or 'starting'))
                 time.sleep(0.2)
     finally:
-        stop(step, process)
-    check(step, process)
+        trainings.stop(step, process)
+    trainings.check(step, process)
     took = timedelta(seconds=round(time.time() - begin))
     console.print(f'{title}: done in {took}')
 

@@ -60,14 +60,7 @@ WITHOUT_EFFECT = ('work_dir', 'resume', 'launcher')
 
 
 def config_hash(cfg: Config) -> str:
-    """Hash of all that a config says.
-
-    Args:
-        cfg (Config): The config, with the options of the user.
-
-    Returns:
-        str: First 12 hexadecimal digits of the SHA-256 of its text.
-    """
+    """Begin of the SHA-256 of all that a config says, in hexadecimal."""
     content = cfg.to_dict()
     for key in WITHOUT_EFFECT:
         content.pop(key, None)
@@ -170,14 +163,8 @@ def move_data(cfg: Config, options: Dict[str, Any]) -> Dict[str, Any]:
     return {**moved, **options, 'data_root': new}
 
 
-def data_files(cfg: dict) -> Iterator[Tuple[str, str]]:
-    """Kind and path of each annotation or box file, as the dataset sees it."""
-    for kind, path, _ in _data_files(cfg):
-        yield kind, path
-
-
-def _data_files(cfg: dict) -> Iterator[Tuple[str, str, dict]]:
-    """The same, each with the component that names it."""
+def data_files(cfg: dict) -> Iterator[Tuple[str, str, dict]]:
+    """Kind and path of each annotation or box file, and what names it."""
     for _, part in walk(cfg):
         for key in DATA_FILES if isinstance(part, dict) else ():
             path = part.get(key)
@@ -197,7 +184,7 @@ def missing_data(cfg: Config, parts: Iterable[str]) -> Optional[str]:
     Returns:
         str: What is missing and where to get it, ``None`` if all is there.
     """
-    for kind, path, part in _data_files({key: cfg.get(key) for key in parts}):
+    for kind, path, part in data_files({key: cfg.get(key) for key in parts}):
         backend = get_file_backend(path, backend_args=part.get('backend_args'))
         # One for HTTP can only get.
         if hasattr(backend, 'exists') and not backend.exists(path):

@@ -12,25 +12,16 @@ OURS = 'td-hm_res50_4xb32-140e_coco-256x192'
 GTBOX = 'td-hm_res50_4xb32-140e_coco-gtbox-256x192'
 
 
-def row(id, **kwargs):
-    fields = dict(
-        labels=[id.upper()],
-        config=OURS,
-        test=None,
-        reported={'AP': 70.4, 'AR': tool.NOT_PUBLISHED},
-        source='P',
-    )
-    return tool.Row(id=id, **{**fields, **kwargs})
+def row(id, config=OURS, test=None, reported=None, **more):
+    reported = reported or {'AP': 70.4, 'AR': tool.NOT_PUBLISHED}
+    return tool.Row(id, [id.upper()], config, test, reported, 'P', **more)
 
 
 @pytest.fixture
 def table():
     return tool.Table(
-        id='amse/table9',
-        title='A table, COCO',
-        folder='configs/amse',
-        labels=['Loss'],
-        metrics=['AP', 'AR'],
+        *('amse/table9', 'A table, COCO', 'configs/amse'),
+        *(['Loss'], ['AP', 'AR']),
         rows=[
             row('mse', test=GTBOX, note='Same note.'),
             row('zoo', config=ZOO, note='Same note.'),
@@ -47,28 +38,23 @@ def cells(line):
 
 
 def test_render(table):
-    lines = tool.render(table).splitlines()
-    assert lines[0] == 'A table, COCO.'
-    assert lines[2] == '`python tools/reproduce.py amse/table9`'
-    header, rule, mse, zoo, amse, cited = map(cells, lines[4:10])
+    title, _, command, _, *lines = tool.render(table).splitlines()
+    assert title == 'A table, COCO.'
+    assert command == '`python tools/reproduce.py amse/table9`'
+    header, _, mse, zoo, amse, cited = map(cells, lines[:6])
     assert header == ['Loss', 'AP', 'AR', 'Source', 'Config']
-    assert [cell[0] + cell[-1] for cell in rule] == [
-        *(':-', '::', '::', ':-', ':-')
-    ]
     assert mse == [
         *('MSE <sup>1</sup>', '70.4', 'NR', 'P'),
         f'[config]({OURS}.py), [test]({GTBOX}.py)',
     ]
     assert zoo[0] == 'ZOO <sup>1</sup>'
-    assert 'open-mmlab/mmpose/blob/v1.3.2/' in zoo[-1]
+    assert zoo[-1].startswith('[MMPose](https://github.com/')
     assert zoo[-1].endswith('/configs/' + ZOO[len('mmpose::') :] + ')')
     assert amse[:3] == ['AMSE', '71 (**70.8**)', '76']
-    assert cited[0] == 'CITED <sup>2</sup>'
-    assert cited[-1] == 'none'
-    notes = [line for line in lines[10:] if line]
-    assert notes[0].startswith(tool.SOURCES)
-    assert notes[0].endswith(f'NR: {tool.NOT_PUBLISHED}.')
-    assert notes[2:] == [
+    assert (cited[0], cited[-1]) == ('CITED <sup>2</sup>', 'none')
+    sources, _, *notes = filter(None, lines[6:])
+    assert sources.endswith(f'NR: {tool.NOT_PUBLISHED}.')
+    assert notes == [
         '<sup>1</sup> Same note.',
         '<sup>2</sup> Not in MMPose.',
         'For all rows.',
@@ -80,58 +66,40 @@ def test_summary(table):
     assert cells(line) == [
         '[amse/table9](configs/amse/README.md#amsetable9)',
         'A table, COCO',
-        '70.4 → 71 (**70.8**) AP',
-        '3 of 4',
-        '1',
+        *('70.4 → 71 (**70.8**) AP', '3 of 4', '1'),
     ]
 
 
-def test_fills_the_marked_places_only(table, tmp_path):
-    readme = tmp_path / 'README.md'
-    readme.write_text(
-        'Before\n<!-- amse/table9 -->\nold\n<!-- end -->\nAfter\n'
-    )
-    tables = {table.id: table}
-    text = tool.rendered(readme.read_text(), readme, tables)
-    assert text.startswith('Before\n<!-- amse/table9 -->\nA table')
-    assert text.endswith('For all rows.\n<!-- end -->\nAfter\n')
-    assert 'old' not in text
-    readme.write_text(text)
-    assert tool.rendered(readme.read_text(), readme, tables) == text
+def test_unknown_place(table):
+    text = '<!-- amse/table8 -->\n<!-- end -->\n'
+    with pytest.raises(ValueError, match='x.md.*amse/table8'):
+        tool.rendered(text, 'x.md', {table.id: table})
 
 
-def test_unknown_place(table, tmp_path):
-    readme = tmp_path / 'README.md'
-    readme.write_text('<!-- amse/table8 -->\n<!-- end -->\n')
-    with pytest.raises(ValueError, match='amse/table8'):
-        tool.rendered(readme.read_text(), readme, {table.id: table})
-
-
-def test_check_finds_a_number_changed_by_hand(
-    table, tmp_path, monkeypatch, capsys
-):
-    """And a run without --check mends it."""
-    (tmp_path / 'configs' / 'amse').mkdir(parents=True)
+def test_fills_checks_and_mends(table, tmp_path, monkeypatch, capsys):
+    """The marked places only; a number changed by hand is found."""
     readme = tmp_path / 'configs' / 'amse' / 'README.md'
-    readme.write_text('<!-- amse/table9 -->\n<!-- end -->\n')
+    readme.parent.mkdir(parents=True)
+    readme.write_text('A\n<!-- amse/table9 -->\nold\n<!-- end -->\nZ\n')
     for name in tool.READMES:
         (tmp_path / name).write_text('<!-- summary -->\n<!-- end -->\n')
     monkeypatch.setattr(tool, 'ROOT', str(tmp_path))
     monkeypatch.setattr(tool, 'config_file', lambda name: f'{name}.py')
     monkeypatch.setattr(tool, 'load_tables', lambda: {table.id: table})
 
-    monkeypatch.setattr('sys.argv', ['render_tables.py'])
-    tool.main()
-    good = readme.read_text()
-    monkeypatch.setattr('sys.argv', ['render_tables.py', '--check'])
-    tool.main()
-
-    readme.write_text(good.replace('70.4', '70.9'))
-    with pytest.raises(SystemExit, match='configs/amse/README.md differ'):
+    def render_tables(*args):
+        monkeypatch.setattr('sys.argv', ['render_tables.py', *args])
         tool.main()
-    assert re.search(r'-\| MSE .* 70.9 ', capsys.readouterr().out)
-    assert '70.9' in readme.read_text()  # checking writes nothing
+        return readme.read_text()
 
-    monkeypatch.setattr('sys.argv', ['render_tables.py'])
-    tool.main()
-    assert readme.read_text() == good
+    good = render_tables()
+    assert good.startswith('A\n<!-- amse/table9 -->\nA table')
+    assert good.endswith('For all rows.\n<!-- end -->\nZ\n')
+    assert render_tables('--check') == good
+    bad = good.replace('70.4', '70.9')
+    readme.write_text(bad)
+    with pytest.raises(SystemExit, match='configs/amse/README.md differ'):
+        render_tables('--check')
+    assert re.search(r'-\| MSE .* 70.9 ', capsys.readouterr().out)
+    assert readme.read_text() == bad  # checking writes nothing
+    assert render_tables() == good

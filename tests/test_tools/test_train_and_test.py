@@ -98,8 +98,6 @@ def test_own_config_in_another_folder(run_tool, coco_data, tmp_path):
 
 
 DEMO = next(path for path in CONFIGS if 'demo-' in path.stem)
-LSP = next(path for path in CONFIGS if 'cpm_8xb64-210e_lsp-' in path.stem)
-TRAIN = 'annotations/person_keypoints_train2017.json'
 
 
 @pytest.mark.parametrize(
@@ -109,14 +107,9 @@ TRAIN = 'annotations/person_keypoints_train2017.json'
         # As in MMPose: the config is found behind options with values.
         (
             ['train.py', '--work-dir', 'w', AMSE],
-            [f'data/coco/{TRAIN}', 'mim download'],
+            ['data/coco/annotations/person_keypoints_train2017.json', 'mim'],
         ),
-        (['train.py', DEMO], [f'data/demo/{TRAIN}', 'prepare_demo_data.py']),
-        (['train.py', LSP], ['lsp_train.json', 'lsp_to_coco.py']),
-        (
-            ['test.py', AMSE, 'x.pth'],
-            ['data/coco/annotations/person_keypoints_val2017.json', 'mim'],
-        ),
+        (['test.py', DEMO, 'x.pth'], ['data/demo/annotations/', 'prepare']),
     ],
 )
 def test_missing_files(run_tool, tmp_path, command, words):

@@ -11,7 +11,7 @@ import os.path as osp
 import re
 import sys
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict
 
 from mmpose_lossplus.experiments.files import write_text
 from mmpose_lossplus.experiments.report import markdown_table
@@ -32,22 +32,19 @@ MARK = re.compile(r'(<!-- (\S+) -->\n).*?(<!-- end -->)', re.DOTALL)
 MMPOSE = 'https://github.com/open-mmlab/mmpose/blob/v1.3.2/configs/'
 
 
-def link(text: str, config: str, folder: str) -> str:
-    """Markdown link from a README's folder to a config."""
-    if config.startswith('mmpose::'):
-        url = MMPOSE + config[len('mmpose::') :]
-    else:
-        url = osp.relpath(config_file(config), osp.join(ROOT, folder))
-    return f'[{text}]({url})'
-
-
 def configs(row: Row, folder: str) -> str:
     """The cell that leads to what trains and tests a row."""
     if row.left_out:
         return 'none'
-    text = 'MMPose' if row.config.startswith('mmpose::') else 'config'
-    cell = link(text, row.config, folder)
-    return f'{cell}, {link("test", row.test, folder)}' if row.test else cell
+    kind = 'MMPose' if row.config.startswith('mmpose::') else 'config'
+    links = []
+    for text, config in ((kind, row.config), ('test', row.test)):
+        if config and config.startswith('mmpose::'):
+            links.append(f'[{text}]({config.replace("mmpose::", MMPOSE)})')
+        elif config:
+            path = osp.relpath(config_file(config), osp.join(ROOT, folder))
+            links.append(f'[{text}]({path})')
+    return ', '.join(links)
 
 
 def value(row: Row, metric: str) -> str:
@@ -72,20 +69,17 @@ def render(table: Table) -> str:
         rows.append([*labels, *values, row.source, configs(row, table.folder)])
     header = [*table.labels, *table.metrics, 'Source', 'Config']
     words = len(table.labels)
+    centred = range(words, words + len(table.metrics))
     lines = [
         f'{table.title}.',
         f'`python tools/reproduce.py {table.id}`',
-        grid(header, rows, range(words, words + len(table.metrics))),
+        '\n'.join(markdown_table(header, rows, centred)),
         SOURCES + f' NR: {NOT_PUBLISHED}.' * any('NR' in row for row in rows),
     ]
     if any(row.results for row in table.rows):
         lines.append('In brackets: what training the config gave here.')
     lines += [f'<sup>{i}</sup> {text}' for i, text in enumerate(notes, 1)]
     return '\n\n'.join([*lines, *table.notes])
-
-
-def grid(header: List[str], rows: List[List[str]], centred: range) -> str:
-    return '\n'.join(markdown_table(header, rows, centred))
 
 
 def summary(tables: Dict[str, Table]) -> str:
@@ -98,17 +92,13 @@ def summary(tables: Dict[str, Table]) -> str:
         ready = sum(not row.left_out for row in table.rows)
         # GitHub's name for the heading ``## amse/table2``.
         anchor = table.id.replace('/', '')
-        rows.append(
-            [
-                f'[{table.id}]({table.folder}/README.md#{anchor})',
-                table.title,
-                f'{" → ".join(values)} {metric}' if values else '',
-                f'{ready} of {len(table.rows)}',
-                str(sum(bool(row.results) for row in table.rows)),
-            ]
-        )
+        link = f'[{table.id}]({table.folder}/README.md#{anchor})'
+        change = f'{" → ".join(values)} {metric}' if values else ''
+        ready = f'{ready} of {len(table.rows)}'
+        trained = str(sum(bool(row.results) for row in table.rows))
+        rows.append([link, table.title, change, ready, trained])
     header = ['table', 'what', 'published', 'rows with a config', 'trained']
-    return grid(header, rows, range(2, len(header)))
+    return '\n'.join(markdown_table(header, rows, range(2, len(header))))
 
 
 def rendered(text: str, path: str, tables: Dict[str, Table]) -> str:
@@ -117,10 +107,7 @@ def rendered(text: str, path: str, tables: Dict[str, Table]) -> str:
     def fill(match: 're.Match') -> str:
         name = match[2]
         if name != 'summary' and name not in tables:
-            raise ValueError(
-                f'{path} has a place for {name}, but no metafile has that '
-                'table.'
-            )
+            raise ValueError(f'{path} names {name}, which no metafile has.')
         body = summary(tables) if name == 'summary' else render(tables[name])
         return f'{match[1]}{body}\n{match[3]}'
 
@@ -129,19 +116,15 @@ def rendered(text: str, path: str, tables: Dict[str, Table]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        '--check',
-        action='store_true',
-        help='write nothing, and fail if a README differs from the metafiles',
-    )
+    text = 'write nothing, and fail if a README differs from the metafiles'
+    parser.add_argument('--check', action='store_true', help=text)
     args = parser.parse_args()
     tables = load_tables()
     folders = dict.fromkeys(table.folder for table in tables.values())
     names = [*READMES, *(f'{folder}/README.md' for folder in folders)]
     differ = []
     for name in names:
-        path = Path(ROOT, name)
-        old = path.read_text(encoding='utf-8')
+        old = Path(ROOT, name).read_text(encoding='utf-8')
         text = rendered(old, name, tables)
         if text == old:
             continue
@@ -150,7 +133,7 @@ def main() -> None:
             lines = (old.splitlines(), text.splitlines())
             print(*difflib.unified_diff(*lines, lineterm='', n=0), sep='\n')
         else:
-            write_text(path, text)
+            write_text(Path(ROOT, name), text)
             print(f'Wrote {name}')
     if args.check and differ:
         sys.exit(
