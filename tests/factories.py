@@ -206,11 +206,8 @@ def write_mpii_release(root, train=2, test=4):
         ][5 if training else is_train[:i].count(0) % 5]
         row = dict(image=dict(name=name), annorect=struct_array(rects))
         annolist.append(dict(row, frame_sec=empty, vididx=empty))
-    release = dict(
-        annolist=struct_array(annolist),
-        img_train=np.array([is_train], dtype=np.uint8),
-        single_person=single,
-    )
+    release = dict(annolist=struct_array(annolist), single_person=single)
+    release.update(img_train=np.array([is_train], dtype=np.uint8))
     file = Path(root, 'mpii_human_pose_v1_u12_1.mat')
     savemat(file, dict(RELEASE=release))
     return file
@@ -305,15 +302,12 @@ def loader(dataset=Maps, **kwargs):
 
 def tiny_runner(work_dir, loss, max_epochs=3, **kwargs):
     """A runner that saves each epoch; two iterations make one."""
-    hooks = dict(
-        logger=dict(type='LoggerHook', interval=1),
-        checkpoint=dict(type='CheckpointHook', interval=1),
-    )
+    hooks = dict(logger='LoggerHook', checkpoint='CheckpointHook')
     options = dict(
         train_dataloader=loader(),
         train_cfg=dict(by_epoch=True, max_epochs=max_epochs),
         optim_wrapper=dict(optimizer=dict(type='Adam', lr=0.01)),
-        default_hooks=hooks,
+        default_hooks={k: dict(type=v, interval=1) for k, v in hooks.items()},
         randomness=dict(seed=0),
         default_scope='mmpose',
         experiment_name=f'tiny_{next(NUMBERS)}',
@@ -332,10 +326,8 @@ NAMES = ('nose', 'tail', 'left_ear', 'right_ear')
 def pose_model(loss):
     """A small ResNet and the papers' head, for four keypoints."""
     torch.manual_seed(0)
-    backbone = dict(
-        type='ResNet', depth=18, stem_channels=16, base_channels=16
-    )
-    backbone.update(num_stages=3, out_indices=(2,))
+    backbone = dict(type='ResNet', depth=18, num_stages=3, out_indices=(2,))
+    backbone.update(stem_channels=16, base_channels=16)
     backbone.update(strides=(1, 2, 2), dilations=(1, 1, 1))
     attention = dict(type='ChannelSpatialAttention', ratio=4)
     head = dict(
@@ -504,16 +496,11 @@ def train_and_test(path, root, work_dir, **changes):
         options['test_evaluator.outfile'] = str(work_dir / 'pred.mat')
     cfg.merge_from_dict(options)
     cfg.model.get('module', cfg.model).backbone.init_cfg = None
+    runner = Runner.from_cfg(cfg)
     if cfg.model.type != 'MultiScaleTTA':
-        runner = Runner.from_cfg(cfg)
         runner.train()
         assert runner.iter == 1
-        return runner.test()
-    for key in ('train', 'val'):
-        for part in ('dataloader', 'cfg', 'evaluator'):
-            cfg.pop(f'{key}_{part}', None)
-    cfg.optim_wrapper = cfg.param_scheduler = cfg.auto_scale_lr = None
-    return Runner.from_cfg(cfg).test()
+    return runner.test()
 
 
 def run_in_processes(function, number, folder):
@@ -589,9 +576,7 @@ LOSS_VARIANTS = {
     'RegularizedMSELoss': [dict()],
     'FocusedMSELoss': [dict(), dict(gamma=2, delta=0.01)],
     'HeatmapWeightingMSELoss': [
-        *(dict(weight_fn=name) for name in F.WEIGHT_FNS),
-        dict(weight_fn=None),
-        dict(weight_fn=torch.sqrt),
+        dict(weight_fn=fn) for fn in (*F.WEIGHT_FNS, None, torch.sqrt)
     ],
     'AnchorLoss': [dict(), dict(gamma=0.5), dict(background_threshold=0.1)],
     'HeatmapFocalLoss': [dict(), dict(gamma=0.5)],
