@@ -1,5 +1,4 @@
-import json
-
+import mmengine
 import numpy as np
 import pytest
 import torch
@@ -23,10 +22,9 @@ register_all_modules()
 
 @pytest.fixture(autouse=True)
 def fresh_globals():
-    """Each test begins with random numbers and MMEngine's globals as new.
+    """Random numbers and MMEngine's globals are as new for each test.
 
-    Otherwise its runner takes the visualizer of an earlier runner, and writes
-    into that one's folder.
+    Otherwise its runner's visualizer writes into an earlier runner's folder.
     """
     torch.manual_seed(0)
     yield
@@ -61,11 +59,6 @@ def shared_data():
     return SHARED
 
 
-def write_json(file, content):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content), encoding='utf-8')
-
-
 @pytest.fixture(scope='session')
 def coco_data(tmp_path_factory):
     """Noise with people somewhere, in COCO's layout."""
@@ -84,11 +77,10 @@ def coco_data(tmp_path_factory):
     person = dict(category_id=1, bbox=box)
     for split in ('train2017', 'val2017', 'test2017'):
         for image in images:
-            write_noise(
-                root / split / image['file_name'], 128, 96, image['id']
-            )
+            file = root / split / image['file_name']
+            write_noise(file, 128, 96, seed=image['id'])
         if split == 'test2017':  # its labels are withheld
-            write_json(folder / 'image_info_test-dev2017.json', coco)
+            mmengine.dump(coco, folder / 'image_info_test-dev2017.json')
             continue
         points = rng.uniform((30, 10), (90, 90), (len(ids), 17, 2)).round(1)
         points = np.insert(points, 2, 2, axis=-1).reshape(len(ids), -1)
@@ -98,15 +90,14 @@ def coco_data(tmp_path_factory):
             for i, xyv in zip(ids, points)
         ]
         content = dict(coco, annotations=annotations)
-        write_json(folder / f'person_keypoints_{split}.json', content)
+        mmengine.dump(content, folder / f'person_keypoints_{split}.json')
+    boxes = [dict(person, image_id=i, score=0.9) for i in ids]
+    folder = root / 'person_detection_results'
     for name in (
         'val2017_detections_AP_H_56',
         'test-dev2017_detections_AP_H_609',
     ):
-        write_json(
-            root / 'person_detection_results' / f'COCO_{name}_person.json',
-            [dict(person, image_id=i, score=0.9) for i in ids],
-        )
+        mmengine.dump(boxes, folder / f'COCO_{name}_person.json')
     return root
 
 
@@ -128,7 +119,7 @@ def mpii_data(tmp_path_factory):
     for i, person in enumerate(people):
         write_noise(root / 'images' / person['image'], 128, 128, seed=i)
     for name in ('train', 'val', 'train_det', 'val_det'):
-        write_json(folder / f'mpii_{name}.json', people)
+        mmengine.dump(people, folder / f'mpii_{name}.json')
     heads = np.tile(np.array([[50.0, 20.0], [70.0, 45.0]])[..., None], 4)
     savemat(folder / 'mpii_gt_val.mat', dict(headboxes_src=heads))
     release = write_mpii_release(root)

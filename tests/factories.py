@@ -73,9 +73,7 @@ NAME = re.compile(
     r'_(?P<data>[a-z]+)(?P<box>-gtbox|-det)?(?P<split>-test(dev)?)?(?P<ms>-ms6)?'
     r'-(?P<height>\d+)x(?P<width>\d+)'
 )
-HEATMAPS = ('AsymmetricMSELoss', 'RegularizedMSELoss', 'FocusedMSELoss')
 LOGITS = ('AnchorLoss', 'HeatmapFocalLoss')
-LOSSES = (*HEATMAPS, 'HeatmapWeightingMSELoss', *LOGITS)
 TABLES = load_tables()
 ROWS = [(table, row) for table in TABLES.values() for row in table.rows]
 
@@ -138,32 +136,28 @@ def write_noise(file, width, height, seed=0):
     assert cv2.imwrite(str(file), noise)
 
 
-def write_lsp(root, n=6, width=128, height=96):
-    """Write LSP and LSPET with n pictures each below ``root``.
+def write_lsp(root):
+    """Write LSP and LSPET with six pictures each below ``root``.
 
     Every seventh joint of LSP is occluded; of LSPET, left shoulder of the
     third picture and right ankle of the fourth have no label.
     """
     rng = np.random.default_rng(0)
-    occluded = (np.arange(14 * n) % 7 == 0).reshape(n, 14)
-    labelled = np.ones((n, 14))
-    labelled[2:3, 9] = 0
-    labelled[3:4, 0] = 0
+    occluded = np.arange(6 * 14).reshape(6, 14) % 7 == 0
     for folder, name, flag, axes in (
         ('lsp_dataset_original', 'im{:04d}.jpg', occluded, (2, 1, 0)),
-        ('lspet_dataset', 'im{:05d}.jpg', labelled, (1, 2, 0)),
+        ('lspet_dataset', 'im{:05d}.jpg', 1, (1, 2, 0)),
     ):
         folder = Path(root, folder)
-        for i in range(n):
+        for i in range(6):
             file = folder / 'images' / name.format(i + 1)
-            write_noise(file, width, height, seed=i)
-        joints = np.empty((n, 14, 3))
-        high = (width - 10, height - 10)
-        joints[..., :2] = rng.uniform((10, 10), high, (n, 14, 2))
+            write_noise(file, 128, 96, seed=i)
+        joints = np.empty((6, 14, 3))
+        joints[..., :2] = rng.uniform(10, (118, 86), (6, 14, 2))
         joints[..., 2] = flag
-        if flag is labelled:
+        if folder.name == 'lspet_dataset':
             # As in the original: places outside say which side is missing.
-            joints[labelled == 0, :2] = (0.0, -26.1)
+            joints[2, 9] = joints[3, 0] = (0.0, -26.1, 0)
         savemat(folder / 'joints.mat', dict(joints=joints.transpose(axes)))
 
 
@@ -182,46 +176,39 @@ def write_mpii_release(root, train=2, test=4):
 
     Training and test images take turns. The test images have, in turn: one
     person; two, both single; two, of whom the second is single; one whose
-    position and scale are missing; nobody.
-
-    Returns:
-        Path: ``root/mpii_human_pose_v1_u12_1.mat``.
+    position and scale are missing; nobody. Returns the release's path.
     """
-    root, rng, empty = Path(root), np.random.default_rng(0), np.empty((0, 0))
+    rng, empty = np.random.default_rng(0), np.empty((0, 0))
 
     def rect(**fields):
         objpos = dict(x=rng.uniform(50, 78), y=64.0)
         return dict(scale=0.4, objpos=objpos, **fields)
 
-    points = struct_array(
-        [
-            dict(x=x, y=y, id=float(i), is_visible=1.0)
-            for i, (x, y) in enumerate(rng.uniform(10, 100, (16, 2)))
-        ]
-    )
+    points = [
+        dict(x=x, y=y, id=float(i), is_visible=1.0)
+        for i, (x, y) in enumerate(rng.uniform(10, 100, (16, 2)))
+    ]
+    points = dict(point=struct_array(points))
     turns = zip_longest([1] * train, [0] * test)
     is_train = [i for turn in turns for i in turn if i is not None]
     annolist = []
     single = np.empty((len(is_train), 1), dtype=object)
     for i, training in enumerate(is_train):
         name = f'{i + 1:09d}.jpg'
-        write_noise(root / 'images' / name, 128, 128, seed=i)
+        write_noise(Path(root, 'images', name), 128, 128, seed=i)
         rects, single[i, 0] = [
             ([rect()], 1.0),
             ([rect(), rect()], np.array([[1.0], [2.0]])),
             ([rect(), rect()], 2.0),
             ([dict(scale=empty, objpos=empty)], 1.0),
             ([], empty),
-            ([rect(annopoints=dict(point=points))], 1.0),
+            ([rect(annopoints=points)], 1.0),
         ][5 if training else is_train[:i].count(0) % 5]
         row = dict(image=dict(name=name), annorect=struct_array(rects))
         annolist.append(dict(row, frame_sec=empty, vididx=empty))
-    release = dict(
-        annolist=struct_array(annolist),
-        img_train=np.array([is_train], dtype=np.uint8),
-        single_person=single,
-    )
-    file = root / 'mpii_human_pose_v1_u12_1.mat'
+    release = dict(annolist=struct_array(annolist), single_person=single)
+    release.update(img_train=np.array([is_train], dtype=np.uint8))
+    file = Path(root, 'mpii_human_pose_v1_u12_1.mat')
     savemat(file, dict(RELEASE=release))
     return file
 
@@ -315,15 +302,12 @@ def loader(dataset=Maps, **kwargs):
 
 def tiny_runner(work_dir, loss, max_epochs=3, **kwargs):
     """A runner that saves each epoch; two iterations make one."""
-    hooks = dict(
-        logger=dict(type='LoggerHook', interval=1),
-        checkpoint=dict(type='CheckpointHook', interval=1),
-    )
+    hooks = dict(logger='LoggerHook', checkpoint='CheckpointHook')
     options = dict(
         train_dataloader=loader(),
         train_cfg=dict(by_epoch=True, max_epochs=max_epochs),
         optim_wrapper=dict(optimizer=dict(type='Adam', lr=0.01)),
-        default_hooks=hooks,
+        default_hooks={k: dict(type=v, interval=1) for k, v in hooks.items()},
         randomness=dict(seed=0),
         default_scope='mmpose',
         experiment_name=f'tiny_{next(NUMBERS)}',
@@ -342,10 +326,8 @@ NAMES = ('nose', 'tail', 'left_ear', 'right_ear')
 def pose_model(loss):
     """A small ResNet and the papers' head, for four keypoints."""
     torch.manual_seed(0)
-    backbone = dict(
-        type='ResNet', depth=18, stem_channels=16, base_channels=16
-    )
-    backbone.update(num_stages=3, out_indices=(2,))
+    backbone = dict(type='ResNet', depth=18, num_stages=3, out_indices=(2,))
+    backbone.update(stem_channels=16, base_channels=16)
     backbone.update(strides=(1, 2, 2), dilations=(1, 1, 1))
     attention = dict(type='ChannelSpatialAttention', ratio=4)
     head = dict(
@@ -388,11 +370,7 @@ def batch(indices):
 
 
 class People(Dataset):
-    """Noise with four keypoints each.
-
-    The pictures are shifted by numbers from two generators, as augmentation
-    would.
-    """
+    """Noise with four keypoints, shifted by numbers of two generators."""
 
     metainfo = dict(
         dataset_name='people',
@@ -428,27 +406,24 @@ def people_model(loss):
 
 
 def sample(output, target, weights=None, pred=None, truth=None, size=1.0):
-    """One person with the target in the data.
+    """One person, whose weights are 1, labels (1, 0) and predictions right.
 
-    Heatmaps are (K, H, W), weights (which are visibility, too) (K,) and ones
-    if not given, predicted points (K, 2) and the labels if not given, labels
-    (K, 2) and (1, 0) if not given; ``size`` is the box's longer side.
+    Weights are the visibility, too; ``size`` is the box's longer side.
     """
     output, target = (torch.as_tensor(x).float() for x in (output, target))
-    weights = np.ones(len(target)) if weights is None else np.array(weights)
-    truth = np.tile([1.0, 0.0], (len(target), 1)) if truth is None else truth
-    truth = np.asarray(truth, dtype=float)[None]
-    pred = truth if pred is None else np.asarray(pred, dtype=float)[None]
+    weights = [1] * len(target) if weights is None else weights
+    weights = torch.tensor([weights]).float()
+    truth = [(1, 0)] * len(target) if truth is None else truth
+    truth = np.array([truth], dtype=float)
+    pred = truth if pred is None else np.array([pred], dtype=float)
     return dict(
         pred_fields=dict(heatmaps=output),
         pred_instances=dict(keypoints=pred),
         gt_fields=dict(heatmaps=target),
-        gt_instance_labels=dict(
-            keypoint_weights=torch.as_tensor(weights[None]).float()
-        ),
+        gt_instance_labels=dict(keypoint_weights=weights),
         gt_instances=dict(
             keypoints=truth,
-            keypoints_visible=(weights[None] > 0).astype(np.float32),
+            keypoints_visible=(weights > 0).float().numpy(),
             bboxes=np.array([[0, 0, size, size / 2]]),
         ),
         img_path='person.jpg',
@@ -500,31 +475,19 @@ def coco_samples(root, codec, target=True, udp=None, **kwargs):
 def train_and_test(path, root, work_dir, **changes):
     """Metrics after a training of one batch, validated, saved and tested.
 
-    Args:
-        path (Path): The config. One that can only be tested is tested with
-            its own random weights.
-        root (Path): Data in the layout of the config's data.
-        work_dir (Path): Folder for all that is written.
-        **changes: Further overrides, as of ``--cfg-options``.
+    A config that can only be tested is tested with its own random weights;
+    ``changes`` are as of ``--cfg-options``.
     """
     cfg = Config.fromfile(path)
     options = {
-        'data_root': str(root),
+        **tiny(root, 1, ('train', 'val', 'test')),
         'work_dir': str(work_dir),
         'experiment_name': f'{path.stem}_{work_dir.name}',
-        'train_cfg.max_epochs': 1,
-        'train_cfg.val_interval': 1,
-        'default_hooks.checkpoint.interval': 1,
         'env_cfg.mp_cfg.mp_start_method': 'fork',
-        'env_cfg.dist_cfg.backend': 'gloo',
+        'train_dataloader.dataset.indices': 2,
         **changes,
     }
     options = move_data(cfg, options)
-    for part in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        options[f'{part}.batch_size'] = 2
-        options[f'{part}.num_workers'] = 0
-        options[f'{part}.persistent_workers'] = False
-        options[f'{part}.dataset.indices'] = 2
     if cfg.test_evaluator.type == 'CocoSubmission':
         options['test_evaluator.out_dir'] = str(work_dir)
     if cfg.test_evaluator.type == 'MpiiSubmission':
@@ -533,33 +496,23 @@ def train_and_test(path, root, work_dir, **changes):
         options['test_evaluator.outfile'] = str(work_dir / 'pred.mat')
     cfg.merge_from_dict(options)
     cfg.model.get('module', cfg.model).backbone.init_cfg = None
+    runner = Runner.from_cfg(cfg)
     if cfg.model.type != 'MultiScaleTTA':
-        runner = Runner.from_cfg(cfg)
         runner.train()
         assert runner.iter == 1
-        return runner.test()
-    for key in ('train', 'val'):
-        for part in ('dataloader', 'cfg', 'evaluator'):
-            cfg.pop(f'{key}_{part}', None)
-    cfg.optim_wrapper = cfg.param_scheduler = cfg.auto_scale_lr = None
-    return Runner.from_cfg(cfg).test()
+    return runner.test()
 
 
 def run_in_processes(function, number, folder):
-    """Run ``function(rank, number, folder)`` in processes with gloo.
-
-    The function is one of a module, which processes can import, and the
-    folder empty.
-    """
+    """Run a module's ``function(rank, number, empty folder)`` with gloo."""
     args = (function, number, folder)
     torch.multiprocessing.spawn(_join, args, nprocs=number)
 
 
 def _join(rank, function, number, folder):
-    method = f'file://{folder}/meeting_point'
-    torch.distributed.init_process_group(
-        'gloo', method, rank=rank, world_size=number
-    )
+    group = dict(init_method=f'file://{folder}/meeting_point')
+    group.update(rank=rank, world_size=number)
+    torch.distributed.init_process_group('gloo', **group)
     function(rank, number, folder)
 
 
@@ -590,13 +543,18 @@ here = pathlib.Path(__file__).parent
 """
 
 
-def conv_gflops(model, *size):
-    """Multiply-adds of convolutions in units of 1024^3, by module."""
+def count_flops(model, *size):
+    """MMEngine's counts for a picture, without its warnings."""
     model.forward = model._forward
     flops = FlopAnalyzer(model.eval(), torch.zeros(1, 3, *size))
     flops.unsupported_ops_warnings(False)
     flops.uncalled_modules_warnings(False)
-    counts = flops.by_module_and_operator()
+    return flops
+
+
+def conv_gflops(model, *size):
+    """Multiply-adds of convolutions in units of 1024^3, by module."""
+    counts = count_flops(model, *size).by_module_and_operator()
     return {name: count['conv'] / 1024**3 for name, count in counts.items()}
 
 
@@ -618,9 +576,7 @@ LOSS_VARIANTS = {
     'RegularizedMSELoss': [dict()],
     'FocusedMSELoss': [dict(), dict(gamma=2, delta=0.01)],
     'HeatmapWeightingMSELoss': [
-        *(dict(weight_fn=name) for name in F.WEIGHT_FNS),
-        dict(weight_fn=None),
-        dict(weight_fn=torch.sqrt),
+        dict(weight_fn=fn) for fn in (*F.WEIGHT_FNS, None, torch.sqrt)
     ],
     'AnchorLoss': [dict(), dict(gamma=0.5), dict(background_threshold=0.1)],
     'HeatmapFocalLoss': [dict(), dict(gamma=0.5)],
@@ -630,9 +586,8 @@ ALL_LOSSES = [
     for name, variants in LOSS_VARIANTS.items()
     for i, options in enumerate(variants)
 ]
-DEFAULT_LOSSES = [
-    pytest.param(dict(type=name), id=name) for name in LOSS_VARIANTS
-]
+LOSSES = tuple(LOSS_VARIANTS)
+DEFAULT_LOSSES = [pytest.param(dict(type=name), id=name) for name in LOSSES]
 
 
 def gradient(loss, output, *args):
@@ -659,32 +614,29 @@ def random_maps(seed, shape=(2, 3, 8, 6)):
     return output, target, weights
 
 
-def tiny_options(root, epochs, validate=True, **more):
-    """``--cfg-options`` for two iterations an epoch, all of them logged.
-
-    Args:
-        root (Path): Data in the layout of the config's data.
-        epochs (int): Epochs to train.
-        validate (bool): Whether the script validates or tests.
-        **more: Further options.
-
-    Returns:
-        list[str]: The options.
-    """
+def tiny(root, epochs, parts):
+    """Changes of a config for a training of a few pictures in this process."""
     options = {
-        'data_root': root,
+        'data_root': str(root),
         'train_cfg.max_epochs': epochs,
         'train_cfg.val_interval': 1,
         'default_hooks.checkpoint.interval': 1,
-        'default_hooks.logger.interval': 1,
-        'model.backbone.init_cfg': None,
         'env_cfg.dist_cfg.backend': 'gloo',
-        'train_dataloader.batch_size': 2,
     }
-    for part in ('train', 'val', 'test')[: 3 if validate else 1]:
+    for part in parts:
+        options[f'{part}_dataloader.batch_size'] = 2
         options[f'{part}_dataloader.num_workers'] = 0
         options[f'{part}_dataloader.persistent_workers'] = False
         options[f'{part}_dataloader.dataset.indices'] = 4
-        if part != 'train':
-            options[f'{part}_dataloader.dataset.bbox_file'] = None
+    return options
+
+
+def tiny_options(root, epochs, validate=True, **more):
+    """``--cfg-options`` for two iterations an epoch, all of them logged."""
+    held_out = ('val', 'test') if validate else ()
+    options = tiny(root, epochs, ('train', *held_out))
+    options['default_hooks.logger.interval'] = 1
+    options['model.backbone.init_cfg'] = None
+    for part in held_out:
+        options[f'{part}_dataloader.dataset.bbox_file'] = None
     return [f'{key}={value}' for key, value in {**options, **more}.items()]

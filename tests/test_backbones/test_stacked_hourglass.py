@@ -3,7 +3,6 @@ import torch
 import torch.nn.functional as F
 from mmengine.analysis import parameter_count
 from mmpose.registry import MODELS
-from torch import nn
 
 from mmpose_lossplus.backbones import StackedHourglass
 from mmpose_lossplus.backbones.stacked_hourglass import _Hourglass, _Residual
@@ -14,9 +13,8 @@ BN = dict(type='BN')
 
 
 def small(**cfg):
-    return StackedHourglass(
-        **{**dict(num_stacks=3, channels=8, depth=2), **cfg}
-    )
+    options = dict(num_stacks=3, channels=8, depth=2)
+    return StackedHourglass(**{**options, **cfg})
 
 
 @pytest.mark.parametrize(
@@ -40,10 +38,8 @@ def test_published_size():
     residual = 512 + 256 * 128 + 256 + 128 * 128 * 9 + 256 + 128 * 256
     assert parameter_count(_Residual(256, 256, BN))[''] == residual == 214016
     head = dict(type='CPMHead', in_channels=256, out_channels=17, num_stages=8)
-    backbone = dict(type='StackedHourglass')
-    model = MODELS.build(
-        dict(type='TopdownPoseEstimator', backbone=backbone, head=head)
-    )
+    model = dict(type='TopdownPoseEstimator', head=head)
+    model = MODELS.build(dict(model, backbone=dict(type='StackedHourglass')))
     # A stack has three residuals a level, one at the bottom and one after.
     stack = 14 * residual + 256 * 256 + 512
     stem = 3 * 64 * 49 + 128 + 57728 + 53760 + 230144
@@ -77,10 +73,8 @@ def test_one_level_against_a_naive_one():
     up = pooled.repeat_interleave(2, 2).repeat_interleave(2, 3)
     torch.testing.assert_close(result, naive_residual(hourglass.skip, x) + up)
 
-
-def test_a_residual_that_changes_the_width():
+    # A residual that changes the width.
     block = randomize_norms(_Residual(4, 6, BN))
-    x = torch.randn(2, 4, 3, 5).double()
     torch.testing.assert_close(block(x), naive_residual(block, x))
 
 
@@ -97,19 +91,11 @@ def test_next_input_is_the_last_one_and_the_remapped_output():
         torch.testing.assert_close(output, naive)
 
 
-def test_biases_would_change_nothing():
-    """And gradients reach every parameter."""
-    backbone = small().double()
-    x = torch.rand(2, 3, 32, 32).double()
-    without = backbone(x)
-    sum((o * torch.rand_like(o)).sum() for o in without).backward()
+def test_gradients_reach_every_parameter():
+    backbone = small()
+    outputs = backbone(torch.rand(2, 3, 32, 32))
+    sum((o * torch.rand_like(o)).sum() for o in outputs).backward()
     assert all(p.grad.abs().sum() > 0 for p in backbone.parameters())
-    for m in backbone.modules():
-        if isinstance(m, nn.Conv2d):
-            assert m.bias is None
-            m.bias = nn.Parameter(torch.randn(m.out_channels).double())
-    for stack, expected in zip(backbone(x), without):
-        torch.testing.assert_close(stack, expected)
 
 
 def test_initialization():

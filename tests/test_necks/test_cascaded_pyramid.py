@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,7 @@ from mmpose.testing import get_packed_inputs
 
 from mmpose_lossplus.necks import CascadedPyramid
 
-from ..factories import conv_gflops, randomize_norms
+from ..factories import CODEC, conv_gflops, randomize_norms
 
 CHANNELS = (4, 8, 12)
 
@@ -23,35 +25,24 @@ def small():
     return randomize_norms(CascadedPyramid(CHANNELS, channels=6))
 
 
-def build_model(depth, in_channels, channels, losses, decoder=None):
-    backbone = dict(type='ResNet', depth=depth, out_indices=(0, 1, 2, 3))
-    neck = dict(
-        type='CascadedPyramid', in_channels=in_channels, channels=channels
-    )
-    head = dict(
-        type='CPMHead',
-        in_channels=channels,
-        out_channels=17,
-        num_stages=5,
-        final_layer=dict(kernel_size=3, padding=1),
-        loss=losses,
-        decoder=decoder,
-    )
+def build_model(depth, in_channels, channels, **head):
+    neck = dict(type='CascadedPyramid', channels=channels)
+    head = dict(head, type='CPMHead', out_channels=17, num_stages=5)
+    final_layer = dict(kernel_size=3, padding=1)
     return MODELS.build(
         dict(
             type='TopdownPoseEstimator',
             data_preprocessor=dict(type='PoseDataPreprocessor'),
-            backbone=backbone,
-            neck=neck,
-            head=head,
+            backbone=dict(type='ResNet', depth=depth, out_indices=range(4)),
+            neck=dict(neck, in_channels=in_channels),
+            head=dict(head, in_channels=channels, final_layer=final_layer),
         )
     )
 
 
 def test_published_size():
     """27.0 M and 6.20 GFLOPs of arXiv 1902.09212, table 1."""
-    loss = dict(type='KeypointMSELoss')
-    model = build_model(50, (256, 512, 1024, 2048), 256, loss)
+    model = build_model(50, (256, 512, 1024, 2048), 256)
     assert parameter_count(model)[''] == pytest.approx(27.0e6, rel=0.02)
     gflops = conv_gflops(model, 256, 192)
     training_only = gflops['neck.global_convs'] + sum(
@@ -84,10 +75,8 @@ def test_against_the_published_order(shape):
     c4 = c4 + neck.merges[1](upsample(c5, c4))
     c3 = neck.laterals[0](feats[0])
     c3 = c3 + neck.merges[0](upsample(c4, c3))
-    once = neck.refines[1]
-    twice = neck.refines[2]
-    assert len(once) == 1
-    assert len(twice) == 2
+    _, once, twice = neck.refines
+    assert (len(once), len(twice)) == (1, 2)
     fused = [c3, upsample(once(c4), c3), upsample(twice(c5), c3)]
     published = [
         neck.global_convs[0](c3),
@@ -103,18 +92,15 @@ def test_against_the_published_order(shape):
 
 
 def test_trains_and_predicts_with_hard_keypoint_mining():
-    codec = dict(
-        type='MSRAHeatmap', input_size=(48, 64), heatmap_size=(12, 16), sigma=1
-    )
-    losses = [
-        dict(type='KeypointMSELoss', use_target_weight=True, loss_weight=0.125)
-    ] * 4 + [dict(type='KeypointOHKMMSELoss', use_target_weight=True, topk=8)]
-    model = build_model(18, (64, 128, 256, 512), 16, losses, codec)
-    data = model.data_preprocessor(
-        get_packed_inputs(
-            img_shape=(64, 48), input_size=(48, 64), heatmap_size=(12, 16)
-        )
-    )
+    codec = dict(type='MSRAHeatmap', **CODEC)
+    loss = dict(type='KeypointMSELoss', use_target_weight=True)
+    losses = [dict(loss, loss_weight=0.125)] * 4
+    losses.append(dict(loss, type='KeypointOHKMMSELoss', topk=8))
+    channels = (64, 128, 256, 512)
+    model = build_model(18, channels, 16, loss=losses, decoder=codec)
+    sizes = {key: CODEC[key] for key in ('input_size', 'heatmap_size')}
+    data = get_packed_inputs(img_shape=(64, 48), **sizes)
+    data = model.data_preprocessor(data)
     inputs, samples = data['inputs'], data['data_samples']
     # As for keypoints without a label.
     weights = torch.rand(2, 17) > 0.2
@@ -146,17 +132,13 @@ def test_trains_and_predicts_with_hard_keypoint_mining():
 @pytest.mark.parametrize(
     ('name', 'value'),
     [
-        ('in_channels', (256,)),
-        ('in_channels', 256),
-        ('channels', 255),
-        ('channels', 0),
-        ('channels', None),
+        *(('in_channels', value) for value in ((256,), 256)),
+        *(('channels', value) for value in (255, 0, None)),
     ],
 )
 def test_refused_sizes(name, value):
-    with pytest.raises(ValueError, match=name) as error:
+    with pytest.raises(ValueError, match=rf'{name}.*{re.escape(repr(value))}'):
         CascadedPyramid(**{name: value})
-    assert repr(value) in str(error.value)
 
 
 def test_wrong_number_of_feature_maps():

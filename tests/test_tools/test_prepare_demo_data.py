@@ -1,32 +1,28 @@
 """The demo data: whole or not at all, and labelled where the people are.
 
-pip and the clips are replaced by a small package made here; the real ones are
-fetched by the tests that train on the demo data.
+A small package made here stands for the real ones, which are fetched by the
+tests that train on the demo data.
 """
 
 import json
 import shutil
-import sys
 import zipfile
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from xtcocotools.coco import COCO
 
 from ..factories import ROOT, load_tool
 
 ANNOTATIONS = ROOT / 'tools/dataset_converters/demo_data/person_keypoints.json'
+VAL = 'annotations/person_keypoints_val2017.json'
 
 
-@pytest.fixture(scope='module')
-def coco():
-    return json.loads(ANNOTATIONS.read_text())
-
-
-def test_annotations_are_coco(coco):
-    from xtcocotools.coco import COCO
-
+def test_our_annotations():
+    """They are COCO's, and split by time with a gap."""
+    coco = json.loads(ANNOTATIONS.read_text())
     index = COCO()
     index.dataset = coco
     index.createIndex()
@@ -51,22 +47,10 @@ def test_annotations_are_coco(coco):
             assert (points > (x - 0.06 * w, y - 0.06 * h)).all()
             assert (points < (x + 1.06 * w, y + 1.06 * h)).all()
 
-
-def test_split_is_by_time_with_a_gap(coco):
     for image in coco['images']:
         last, first = (150, 160) if image['clip'] == 'demo' else (68, 80)
-        split = 'train2017' if image['frame'] <= last else None
-        if image['frame'] >= first:
-            split = 'val2017'
-        assert image['split'] == split
-
-
-def test_readme_counts_what_is_there(coco):
-    text = ANNOTATIONS.with_name('README.md').read_text()
-    people = [a for a in coco['annotations'] if not a['iscrowd']]
-    keypoints = sum(a['num_keypoints'] for a in people)
-    counts = f'{len(coco["images"])} pictures, {len(people)} people, '
-    assert counts + f'{keypoints:,} labelled keypoints' in text
+        assert (image['frame'] <= last) == (image['split'] == 'train2017')
+        assert (image['frame'] >= first) == (image['split'] == 'val2017')
 
 
 @pytest.fixture
@@ -91,20 +75,12 @@ def tool(tmp_path, monkeypatch):
         dict(size, id=i, file_name=f'clip_{i}.jpg', frame=i, split=split)
         for i, split in enumerate(['train2017', 'val2017', 'val2017', None])
     ]
-    annotation = dict(
-        category_id=1,
-        iscrowd=0,
-        bbox=[10, 20, 30, 20],
-        area=400,
-        num_keypoints=1,
-        keypoints=[20, 30, 2] + [0] * 48,
-    )
-    crowd = dict(annotation, iscrowd=1, num_keypoints=0, keypoints=[0] * 51)
-    anns = [dict(annotation, id=i, image_id=i) for i in range(3)]
-    anns.append(dict(crowd, id=3, image_id=1))
+    person = dict(category_id=1, iscrowd=0, bbox=[10, 20, 30, 20], area=400)
+    person.update(num_keypoints=1, keypoints=[20, 30, 2] + [0] * 48)
+    anns = [dict(person, id=i, image_id=i) for i in range(3)]
+    anns.append(dict(person, iscrowd=1, id=3, image_id=1))
     file = tmp_path / 'annotations.json'
-    coco = dict(images=images, annotations=anns, categories=[])
-    file.write_text(json.dumps(coco))
+    file.write_text(json.dumps(dict(images=images, annotations=anns)))
     monkeypatch.setattr(module, 'ANNOTATIONS', file)
 
     def pip(command):
@@ -120,14 +96,9 @@ def tool(tmp_path, monkeypatch):
 @pytest.fixture
 def prepare(tool, tmp_path, monkeypatch):
     """Run the converter: the folder."""
-
-    def call():
-        out = tmp_path / 'data' / 'demo'
-        monkeypatch.setattr(sys, 'argv', ['prepare', '--out', str(out)])
-        tool.main()
-        return out
-
-    return call
+    out = tmp_path / 'data' / 'demo'
+    monkeypatch.setattr('sys.argv', ['prepare', '--out', str(out)])
+    return lambda: tool.main() or out
 
 
 def files(folder):
@@ -140,34 +111,29 @@ def files(folder):
 
 def test_layout_and_content(tool, prepare):
     out = prepare()
-    assert set(files(out)) == {
-        'README.md',
-        'annotations/person_keypoints_train2017.json',
-        'annotations/person_keypoints_val2017.json',
-        'clips/clip.avi',
-        f'person_detection_results/{tool.BOX_FILE}',
-        tool.STAMP,
+    boxes = f'person_detection_results/{tool.BOX_FILE}'
+    labels = ('annotations/person_keypoints_train2017.json', VAL, boxes)
+    frames = (
         'train2017/clip_0.jpg',
         'val2017/clip_1.jpg',
         'val2017/clip_2.jpg',
-    }
+    )
+    others = ('README.md', 'clips/clip.avi', tool.STAMP)
+    assert set(files(out)) == {*labels, *frames, *others}
     for name, value in (('train2017/clip_0', 0), ('val2017/clip_2', 200)):
         picture = cv2.imread(str(out / f'{name}.jpg'))
         assert picture.shape == (24, 32, 3)
         assert abs(picture.mean() - value) < 4
-    val = out / 'annotations/person_keypoints_val2017.json'
-    annotations = json.loads(val.read_text())
-    assert [i['id'] for i in annotations['images']] == [1, 2]
-    ann = annotations['annotations'][0]
+    val = json.loads((out / VAL).read_text())
+    assert [i['id'] for i in val['images']] == [1, 2]
+    ann = val['annotations'][0]
     assert ann['bbox'] == [5, 10, 15, 10]
     assert ann['area'] == 100
     # Centre of pixel (20, 30) at half size: (20.5 / 2 - 0.5, ...).
     assert ann['keypoints'] == [9.75, 14.75, 2] + [0] * 48
 
-
-def test_boxes_are_near_the_people(tool, prepare):
-    folder = prepare() / 'person_detection_results'
-    boxes = json.loads((folder / tool.BOX_FILE).read_text())
+    # The boxes are near the people.
+    boxes = json.loads((out / boxes).read_text())
     people = [b for b in boxes if b['score'] > 0.5]
     # One for each person, none for the crowd, one false alarm a picture.
     assert sorted(b['image_id'] for b in people) == [1, 2]
@@ -183,8 +149,8 @@ def test_is_made_again_only_if_annotations_change(tool, prepare):
     assert len(tool.downloads) == 1
     text = tool.ANNOTATIONS.read_text()
     tool.ANNOTATIONS.write_text(text.replace('"area": 400', '"area": 200'))
-    val = prepare() / 'annotations/person_keypoints_val2017.json'
-    assert json.loads(val.read_text())['annotations'][0]['area'] == 50
+    val = json.loads((prepare() / VAL).read_text())
+    assert val['annotations'][0]['area'] == 50
 
 
 @pytest.mark.parametrize(
@@ -195,31 +161,25 @@ def test_is_made_again_only_if_annotations_change(tool, prepare):
     ],
 )
 def test_another_clip_and_no_network_are_refused(
-    tool, prepare, monkeypatch, tmp_path, name, value, fault
+    tool, prepare, monkeypatch, name, value, fault
 ):
     monkeypatch.setattr(tool, name, value)
     with pytest.raises(SystemExit, match=fault):
         prepare()
-    assert not list(tmp_path.glob('data/*'))
 
 
-def test_cut_off_leaves_nothing_half_written(
-    tool, prepare, monkeypatch, tmp_path
-):
+def test_cut_off_leaves_no_half(tool, prepare, monkeypatch, tmp_path):
     """Not even what a kill leaves behind stands in the way of a next run."""
-    write = cv2.imwrite
 
-    def interrupted(file, *args):
-        if file.endswith('clip_2.jpg'):
-            raise KeyboardInterrupt
-        return write(file, *args)
+    def interrupted(coco):
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(tool.cv2, 'imwrite', interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        prepare()
+    with monkeypatch.context() as patch:  # when the pictures are written
+        patch.setattr(tool, 'simulate_boxes', interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            prepare()
     assert not list(tmp_path.glob('data/*'))
 
-    monkeypatch.setattr(tool.cv2, 'imwrite', write)
     (tmp_path / 'data/demo.partial/train2017').mkdir(parents=True)
     assert len(files(prepare())) == 9
     assert [path.name for path in tmp_path.glob('data/*')] == ['demo']

@@ -22,20 +22,19 @@ def stack(monkeypatch):
     return 'this'
 
 
-def problem(venv, stack):
+def refused(venv, stack, *words):
     with pytest.raises(SystemExit) as stop:
         tool.check_machine(venv, stack)
-    assert '\n' not in stop.value.code
     assert not venv.exists()
-    return stop.value.code
+    for word in words:
+        assert word in stop.value.code
 
 
 def test_unsupported_python(tmp_path, monkeypatch):
     other = tool.Stack(((3, 98), (3, 99)), 1, 5)
     monkeypatch.setitem(tool.STACKS, 'future', other)
-    message = problem(tmp_path / 'venv', 'future')
-    for part in ('3.98', sys.version.split()[0], 'PYTHON=python3.99'):
-        assert part in message
+    version = sys.version.split()[0]
+    refused(tmp_path / 'venv', 'future', '3.98', version, 'python3.99')
 
 
 def test_nothing_to_compile_with(tmp_path, monkeypatch, stack):
@@ -43,17 +42,13 @@ def test_nothing_to_compile_with(tmp_path, monkeypatch, stack):
     monkeypatch.setattr(shutil, 'which', lambda name: None)
     paths = dict(sysconfig.get_paths(), include=str(tmp_path))
     monkeypatch.setattr(sysconfig, 'get_paths', lambda: paths)
-    message = problem(tmp_path / 'venv', stack)
-    assert 'g++' in message
-    assert f'{tmp_path}/Python.h' in message
+    refused(tmp_path / 'venv', stack, 'g++', f'{tmp_path}/Python.h')
 
 
 def test_little_disk(tmp_path, monkeypatch, stack):
     usage = shutil.disk_usage(tmp_path)._replace(free=3 * 2**30)
     monkeypatch.setattr(shutil, 'disk_usage', lambda folder: usage)
-    message = problem(tmp_path / 'venv', stack)
-    assert '5 GB' in message
-    assert '3.0 GB' in message
+    refused(tmp_path / 'venv', stack, '5 GB', '3.0 GB')
 
 
 @pytest.mark.parametrize(

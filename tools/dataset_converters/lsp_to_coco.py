@@ -55,26 +55,18 @@ class Source(NamedTuple):
     """How a set stores its joints."""
 
     name: str
-    shape: str
     axes: Tuple[int, int, int]  # to pictures, joints, values
     file: str
     origin: int  # coordinate of the first pixel
     first_id: int  # added, so that image ids are unique
 
 
-LSP = Source('LSP', '3 x 14 x pictures', (2, 1, 0), 'im{:04d}.jpg', 1, 0)
-LSPET = Source(
-    'LSPET', '14 x 3 x pictures', (2, 0, 1), 'im{:05d}.jpg', 0, 100000
-)
+LSP = Source('LSP', (2, 1, 0), 'im{:04d}.jpg', 1, 0)
+LSPET = Source('LSPET', (2, 0, 1), 'im{:05d}.jpg', 0, 100000)
 
 
 def load_joints(folder: Path, source: Source) -> np.ndarray:
-    """Load a set's ``joints.mat``.
-
-    Returns:
-        np.ndarray: x and y in pixels that count from 0, and COCO's v; of
-        shape (pictures, 14, 3).
-    """
+    """Load x and y from 0 and COCO's v, of shape (pictures, 14, 3)."""
     file = folder / 'joints.mat'
     try:
         stored = loadmat(str(file))['joints']
@@ -83,8 +75,7 @@ def load_joints(folder: Path, source: Source) -> np.ndarray:
         sys.exit(f'{file} cannot be read, or has no joints: {error!r}.')
     if joints.shape[1:] != (14, 3):
         sys.exit(
-            f'{file} has joints of shape {stored.shape}, expected '
-            f'{source.shape} as in {source.name}.'
+            f'{file} has joints of shape {stored.shape}: no {source.name}.'
         )
     flags = joints[..., 2]
     if not np.isfinite(joints).all() or not np.isin(flags, (0, 1)).all():

@@ -174,16 +174,9 @@ def build_data(root: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        '--out',
-        type=Path,
-        default=Path('data/demo'),
-        help='folder of the data set (default: %(default)s)',
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
+    text = 'folder of the data set (default: %(default)s)'
+    parser.add_argument('--out', type=Path, default='data/demo', help=text)
     root = parser.parse_args().out
     stamp = root / STAMP
     made = stamp.exists()
