@@ -1,7 +1,6 @@
 """Configs of person detectors: MMDet's own, but for what poses need."""
 
 import json
-import re
 from pathlib import Path
 
 import mmdet
@@ -10,8 +9,6 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.fileio import load
 from mmengine.registry import DefaultScope
-
-from mmpose_lossplus.experiments import configs
 
 from .factories import ROOT
 
@@ -65,27 +62,3 @@ def test_model_keeps_low_scores(path):
         model = MODELS.build(cfg.model)
     head = model.roi_head.bbox_head if 'rcnn' in path.stem else model.bbox_head
     assert head.num_classes == (1 if path == DEMO else 80)
-
-
-def test_demo():
-    """Its name, its data (wherever they lie), no GPU and no download."""
-    cfg = Config.fromfile(DEMO)
-    batch, epochs = re.search(r'_1xb(\d+)-(\d+)e_demo', DEMO.stem).groups()
-    assert cfg.train_dataloader.batch_size == int(batch)
-    assert cfg.auto_scale_lr.base_batch_size == int(batch)
-    assert cfg.train_cfg.max_epochs == int(epochs)
-    assert cfg.param_scheduler[-1].T_max == int(epochs)
-    for part, split in (('train', 'train'), ('val', 'val'), ('test', 'val')):
-        dataset = cfg[f'{part}_dataloader'].dataset
-        ann_file = f'annotations/person_keypoints_{split}2017.json'
-        assert (dataset.data_root, dataset.ann_file) == (
-            'data/demo/',
-            ann_file,
-        )
-        assert dataset.metainfo.classes == ('person',)
-    model = json.dumps(cfg.model.to_dict())
-    assert cfg.get('load_from') is None
-    assert 'SyncBN' not in model
-    assert 'http' not in model
-    cfg.merge_from_dict(configs.move_data(cfg, dict(data_root='/ssd')))
-    assert '"data/' not in json.dumps(cfg.to_dict())

@@ -1,7 +1,7 @@
 import inspect
 import logging
-import math
-from typing import Callable, List, Optional, Set, Tuple, Union
+import sys
+from typing import Callable, Optional, Set, Tuple, Union
 
 import torch
 from mmengine.logging import print_log
@@ -36,18 +36,24 @@ def arguments_of(cls: type) -> Set[str]:
     return names
 
 
-def _check_non_negative(**values: float) -> None:
+def _check_range(highest: float = sys.float_info.max, **values: float) -> None:
     for name, value in values.items():
         # Written so that NaN fails too.
-        if not 0 <= value < math.inf:
+        if not 0 <= value <= highest:
             raise ValueError(
-                f'{name} must be non-negative and finite, got {value}.'
+                f'{name} must lie between 0 and {highest:g}, got {value}.'
             )
 
 
-def _at_least_float32(*maps: Tensor) -> List[Tensor]:
-    double = any(x.dtype == torch.float64 for x in maps)
-    return [x.to(torch.float64 if double else torch.float32) for x in maps]
+def _check_weights(loss: 'HeatmapLoss', target: Tensor) -> None:
+    """Raise a ``ValueError`` if the weight of a squared error is none."""
+    weight = loss.loss_map(target + 1, target)  # the loss of an error of 1
+    if not (weight.isfinite() & (weight >= 0)).all():
+        raise ValueError(
+            f'{type(loss).__name__} has weights from {weight.min():g} to '
+            f'{weight.max():g} on a target from {target.min():g} to '
+            f'{target.max():g}, must be non-negative and finite.'
+        )
 
 
 class HeatmapLoss(KeypointMSELoss):
@@ -149,7 +155,9 @@ class HeatmapLoss(KeypointMSELoss):
         with torch.autocast(output.device.type, enabled=False):
             if not is_compiling():  # for which a look at the values is a break
                 self._check_values(output, target, target_weights)
-            mean = self._mean(*_at_least_float32(output, target), mask)
+            double = torch.float64 in (output.dtype, target.dtype)
+            dtype = torch.float64 if double else torch.float32
+            mean = self._mean(output.to(dtype), target.to(dtype), mask)
         return mean * self.loss_weight
 
     def _mean(
@@ -290,13 +298,10 @@ class AsymmetricMSELoss(HeatmapLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        _check_non_negative(beta=beta)
+        _check_range(beta=beta)
         F.choose('form', form, F.AMSE_FORMS)
-        if not (
-            reference is None
-            or callable(reference)
-            or isinstance(reference, (int, float))
-        ):
+        kinds = (type(None), int, float)
+        if not callable(reference) and not isinstance(reference, kinds):
             raise ValueError(
                 'reference must be None, a number or a function of output '
                 f'and target, got {reference!r}.'
@@ -333,7 +338,7 @@ class RegularizedMSELoss(HeatmapLoss):
 
     def __init__(self, beta: float = 0.01, **kwargs) -> None:
         super().__init__(**kwargs)
-        _check_non_negative(beta=beta)
+        _check_range(beta=beta)
         self.beta = beta
 
     def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
@@ -360,24 +365,18 @@ class FocusedMSELoss(HeatmapLoss):
 
     Raises:
         ValueError: If ``gamma`` or ``delta`` is negative, and on the first
-            batch if the target is below ``-delta``.
+            batch if a weight is, as where the target is below ``-delta``.
     """
 
     def __init__(
         self, gamma: float = 1.0, delta: float = 1e-3, **kwargs
     ) -> None:
         super().__init__(**kwargs)
-        _check_non_negative(gamma=gamma, delta=delta)
+        _check_range(gamma=gamma, delta=delta)
         self.gamma = gamma
         self.delta = delta
 
-    def check_target(self, target: Tensor) -> None:
-        low = target.min().item()
-        if low < -self.delta:
-            raise ValueError(
-                f'FocusedMSELoss needs a target of at least -delta = '
-                f'{-self.delta:g}, where its weight is 0, got {low:g}.'
-            )
+    check_target = _check_weights
 
     def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
         return F.fmse(output, target, self.gamma, self.delta)
@@ -420,16 +419,7 @@ class HeatmapWeightingMSELoss(HeatmapLoss):
             self.loss_and_grad = None
         self.weight_fn = weight_fn
 
-    def check_target(self, target: Tensor) -> None:
-        # The weight is the loss of an error of 1.
-        weight = self.loss_map(target + 1, target)
-        if not (weight.isfinite() & (weight >= 0)).all():
-            raise ValueError(
-                f'HeatmapWeightingMSELoss with weight_fn={self.weight_fn!r} '
-                f'has weights from {weight.min():g} to {weight.max():g} on a '
-                f'target from {target.min():g} to {target.max():g}, must be '
-                'non-negative and finite.'
-            )
+    check_target = _check_weights
 
     def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
         return F.heatmap_weighting_mse(output, target, self.weight_fn)
@@ -472,45 +462,28 @@ class AnchorLoss(LogitHeatmapLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        _check_non_negative(
-            gamma=gamma,
-            slack=slack,
-            anchor_threshold=anchor_threshold,
-            background_threshold=background_threshold,
+        _check_range(MAX_GAMMA, gamma=gamma)
+        _check_range(slack=slack, anchor_threshold=anchor_threshold)
+        # Else the anchor itself would be background.
+        _check_range(
+            anchor_threshold, background_threshold=background_threshold
         )
-        if gamma > MAX_GAMMA:
-            raise ValueError(
-                f'gamma must be at most {MAX_GAMMA}, got {gamma}.'
-            )
-        if background_threshold > anchor_threshold:
-            raise ValueError(
-                'background_threshold must not exceed anchor_threshold '
-                f'{anchor_threshold}, got {background_threshold}.'
-            )
         self.gamma = gamma
         self.slack = slack
         self.anchor_threshold = anchor_threshold
         self.background_threshold = background_threshold
 
+    def _thresholds(self) -> Tuple[float, float, float]:
+        return self.slack, self.anchor_threshold, self.background_threshold
+
     def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
-        return F.anchor_loss(
-            output,
-            target,
-            self.gamma,
-            self.slack,
-            self.anchor_threshold,
-            self.background_threshold,
-        )
+        return F.anchor_loss(output, target, self.gamma, *self._thresholds())
 
     def loss_and_grad(self, output: Tensor, target: Tensor):
         """The derivative is m (q - G), and where the modulator m counts
         besides gamma (1 + q - q*)^(gamma - 1) q (1 - q) BCE."""
         q, base, background = F.anchor_modulator(
-            output,
-            target,
-            self.slack,
-            self.anchor_threshold,
-            self.background_threshold,
+            output, target, *self._thresholds()
         )
         # PyTorch's own takes longer.
         bce = torch.addcmul(output.relu(), output, target, value=-1)
@@ -541,7 +514,7 @@ class HeatmapFocalLoss(LogitHeatmapLoss):
 
     def __init__(self, gamma: float = 2.0, **kwargs) -> None:
         super().__init__(**kwargs)
-        _check_non_negative(gamma=gamma)
+        _check_range(gamma=gamma)
         self.gamma = gamma
 
     def loss_map(self, output: Tensor, target: Tensor) -> Tensor:

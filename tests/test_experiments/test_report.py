@@ -135,16 +135,6 @@ def test_nothing_run_and_another_folder(table, tmp_path):
     assert not (tmp_path / 'p').exists()
 
 
-def test_markdown_table():
-    """What would end a cell or a line does not; columns can be centred."""
-    cells = [['1', 'a|b'], ['', 'c\nd']]
-    lines = report.markdown_table(['x', ''], cells, [1])
-    header, rule, *rows = (line.replace(' ', '') for line in lines)
-    assert header == '|x||'
-    assert rule[:3] + rule[-3:] == '|:--:|'
-    assert rows == [r'|1|a\|b|', '||cd|']
-
-
 @pytest.mark.parametrize(
     'command',
     [['analysis_tools/report.py', 'amse/table1'], ['reproduce.py', 'list']],

@@ -111,15 +111,10 @@ def main() -> None:
             maps = make_maps(shape, args.device)
             steps = make_steps(maps, args.losses, args.compile)
             times = compare_times(steps, 'mse', args.rounds, threads)
-            rows = [
-                [
-                    name,
-                    ms,
-                    ratio,
-                    f'{measure_memory(steps[name], maps[0]):.2f}',
-                ]
-                for name, (_, ms, ratio) in times.items()
-            ]
+            rows = []
+            for name, (_, ms, ratio) in times.items():
+                memory = measure_memory(steps[name], maps[0])
+                rows.append([name, ms, ratio, f'{memory:.2f}'])
             header = ['loss', 'ms', 'ratio', 'maps']
             console.print(sheet(f'{shape}, threads: {threads}', header, rows))
 
