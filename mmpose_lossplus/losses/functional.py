@@ -262,8 +262,8 @@ def anchor_modulator(
     peak = peak.amax(dim=(-2, -1), keepdim=True)
     anchor = (peak.sigmoid() - slack).clamp(min=0)
     has_anchor = 1 - other.amin(dim=(-2, -1), keepdim=True)
-    background = target.clone().le_(background_threshold) * has_anchor
-    base = 1 + (q - anchor) * background
+    background = target.clone().le_(background_threshold).mul_(has_anchor)
+    base = (q - anchor).mul_(background).add_(1)
     if slack == 0:  # it can be 0, where powers below 1 have infinite slopes
         base = base.clamp(min=torch.finfo(q.dtype).tiny)
     return q, base, background
