@@ -210,7 +210,8 @@ def test_terminated_with_all_its_processes(coco_data, tmp_path):
     lines = iter(process.stdout.readline, '')
     assert any('Epoch(train)' in line for line in lines)
     process.terminate()
-    assert list(lines)[-1] == 'train.py was terminated.\n'
+    # Not always last: what loads data may print that it was left alone.
+    assert 'train.py was terminated.\n' in lines
     assert process.wait() == 1
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
