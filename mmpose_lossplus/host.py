@@ -1,4 +1,4 @@
-"""Every effect that importing this package has outside of it.
+"""Every change that importing this package makes to its hosts.
 
 Each function names the fact of a host that makes it necessary, and when it
 can go.
@@ -160,10 +160,10 @@ def refuse_logits_in_heatmap_losses() -> None:
 
     def checked(forward: Callable) -> Callable:
         @wraps(forward)
-        def call(self, output, *args, **kwargs):
+        def call(self, *args, **kwargs):
             if not is_compiling():  # which knows no marks on tensors
-                refuse_logits(self, output)
-            return forward(self, output, *args, **kwargs)
+                refuse_logits(self, args[0] if args else kwargs.get('output'))
+            return forward(self, *args, **kwargs)
 
         return call
 

@@ -139,8 +139,11 @@ def prepare(args: argparse.Namespace) -> tuple:
     else:
         try:
             scores = comparison.constant_scores(shared)
-        except (AttributeError, KeyError):  # a metric may take more
-            scores = {}
+        except (AttributeError, LookupError, TypeError):
+            scores = {}  # a metric may take more
+    if scores and score not in scores:
+        names = ', '.join(scores)
+        raise ValueError(f'There is no {score}: give a --score, of {names}.')
     folder = args.work_dir / 'configs'
     folder.mkdir(parents=True, exist_ok=True)
     write_json(kept, scores)

@@ -36,7 +36,8 @@ from mmpose_lossplus.experiments.files import write_text
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.tif', '.tiff', '.webp')
 # What OpenCV, Pillow and PyTorch raise of pictures that they cannot take.
-BAD_PICTURE = (AssertionError, OSError, RuntimeError, ValueError, cv2.error)
+BAD_PICTURE = (AssertionError, AttributeError, OSError, RuntimeError)
+BAD_PICTURE += (ValueError, cv2.error)
 FPS = 30  # of a video that does not say
 
 Source = Union[str, np.ndarray]  # path of a picture, or a BGR frame
@@ -392,6 +393,9 @@ def main() -> None:
                 boxes = find_boxes(args, detector, source, size)
                 sample = pose.predict(source, size, boxes, shown)
                 drawn = pose.draw(image, sample, **options)
+                if not film:
+                    _, coded = cv2.imencode(Path(source).suffix, drawn)
+                    coded = coded.tobytes()
             except BAD_PICTURE as error:
                 which = f' {names["image_id"]}' if film else ''
                 reason = weights.summary(error)
@@ -400,7 +404,7 @@ def main() -> None:
             if film:
                 film.write(names, drawn)
             else:
-                mmcv.imwrite(drawn, str(args.out / names['file_name']))
+                (args.out / names['file_name']).write_bytes(coded)
             people += results(names, sample.pred_instances)
             done += 1
     except KeyboardInterrupt:

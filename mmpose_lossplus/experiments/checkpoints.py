@@ -1,6 +1,6 @@
 """What a training that was cut off leaves, and what a finished one gives."""
 
-import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Optional
 
@@ -20,18 +20,12 @@ def checkpoint_to_resume(folder: Path) -> Optional[Path]:
     The checkpoints tell themselves, whatever they are called and wherever the
     training logs to. One that the process was killed in writing is not whole,
     and the best has no state of an optimizer.
-
-    Args:
-        folder (Path): Work folder of the training.
-
-    Returns:
-        Path: The checkpoint, None if there is none.
     """
     iterations = {}
     for path in folder.glob('*.pth'):
-        if zipfile.is_zipfile(path):  # it ends in what makes it one
+        with suppress(Exception):  # half of one, or of something else
             checkpoint = read_checkpoint(path)
-            if {'meta', 'optimizer'} <= set(checkpoint):
+            if 'optimizer' in checkpoint:
                 iterations[path] = checkpoint['meta']['iter']
     return max(iterations, key=iterations.get, default=None)
 
@@ -41,10 +35,6 @@ def rewind(folder: Path, checkpoint: Optional[Path]) -> None:
 
     MMEngine's own note of the last checkpoint may be half-written, and has
     the path that the folder had then.
-
-    Args:
-        folder (Path): Work folder of the training.
-        checkpoint (Path, optional): The checkpoint. None for a new start.
     """
     if checkpoint is not None:
         write_text(folder / 'last_checkpoint', str(checkpoint))
@@ -52,12 +42,6 @@ def rewind(folder: Path, checkpoint: Optional[Path]) -> None:
 
 def checkpoint_to_test(folder: Path) -> Path:
     """The best checkpoint of a training, the last if it keeps no best.
-
-    Args:
-        folder (Path): Work folder of the training.
-
-    Returns:
-        Path: The checkpoint.
 
     Raises:
         FileNotFoundError: If it is not there.

@@ -104,6 +104,9 @@ def shared_config(
     # Of the last two, one is complete, with its validation.
     checkpoint.update(interval=1, by_epoch=True, max_keep_ckpts=2)
     cfg.default_hooks = dict(hooks, checkpoint=checkpoint)
+    # Whose log is read.
+    looks = cfg.get('visualizer') or dict(type='PoseLocalVisualizer')
+    cfg.visualizer = dict(looks, vis_backends=[dict(type='LocalVisBackend')])
     cfg.merge_from_dict({'model.test_cfg.output_heatmaps': True})
     custom = cfg.get('custom_imports') or {}
     imports = [*custom.get('imports', []), 'mmpose_lossplus']
@@ -240,6 +243,8 @@ def constant_scores(cfg: Config) -> Dict[str, float]:
         logging.disable(logging.WARNING)
         loader = Runner.build_dataloader(loader)
         samples = [x for batch in loader for x in batch['data_samples']]
+        if not samples:
+            raise ValueError('There are no labelled people for validation.')
         truth = [sample.gt_instances for sample in samples]
         points = np.concatenate([t.keypoints for t in truth])
         boxes = np.concatenate([t.bboxes for t in truth])[:, None]
@@ -421,7 +426,8 @@ def train_all(
                         run.complete(score)
                     except trainings.StepError as error:
                         run.problem = str(error)
-                    report()
+                    with contextlib.suppress(OSError):  # there is another
+                        report()
                     if not console.is_terminal:
                         done = sum(bool(x.logged) for x in runs)
                         line = f'{run}: {score} {run.state(score)}'
@@ -502,18 +508,16 @@ def collect(
 
 def describe(runs: List[Run], command: str) -> List[str]:
     """How the trainings came about, in Markdown."""
-    cfg = runs[0].step.cfg
+    cfg, gpus = runs[0].step.cfg, runs[0].step.gpus
     details = [
         f'Command: `{command}`',
         f'{cfg.train_cfg.max_epochs} epochs, batches of '
-        f'{cfg.train_dataloader.batch_size} in {runs[0].step.gpus} processes; '
+        f'{cfg.train_dataloader.get("batch_size")} in {gpus} processes; '
         f'tested on `{cfg.val_dataloader.dataset.get("ann_file")}`',
     ]
     for loss, head in {x.loss: x.step.cfg.model.head for x in runs}.items():
         layer = json.dumps(head.get('final_layer', 'plain'))
-        details += [
-            f'{loss}: `{json.dumps(head.loss)}`, final layer `{layer}`'
-        ]
+        details += [f'{loss}: `{json.dumps(head.loss)}`, layer `{layer}`']
     made = [run.step.folder / 'train.json' for run in runs if run.logged]
     notes = (p.read_text(encoding='utf-8') for p in made if p.exists())
     for note in map(json.loads, dict.fromkeys(notes)):

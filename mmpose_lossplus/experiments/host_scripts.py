@@ -30,9 +30,7 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 # What a training holds in its work folder as long as it lives.
 LOCK = '.train.lock'
 # Where launchers say which of its processes this one is.
-RANKS = dict(
-    pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_LOCAL_RANK'
-)
+RANKS = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
 
 
 def run(script: str, *parts: str) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, Optional, Sequence
 
 import pandas as pd
+import tabulate  # noqa: F401  to_markdown fails late without
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markdown import Markdown

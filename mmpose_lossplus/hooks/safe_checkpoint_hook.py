@@ -48,8 +48,8 @@ class SafeCheckpointHook(CheckpointHook):
     needs room for one checkpoint more.
 
     The checkpoint of an epoch is older than the validation of that epoch.
-    What resumes from it begins with the validation, which may have been cut
-    off: without it the best may be missed, and a schedule on a plateau.
+    What resumes from it begins with the validation if that was cut off:
+    without it the best may be missed, and a schedule on a plateau.
 
     What is not saved on a local disk (``backend_args``, ``out_dir``) is saved
     as by ``CheckpointHook``, which has the arguments.
@@ -74,7 +74,8 @@ class SafeCheckpointHook(CheckpointHook):
             loop._decide_current_val_interval()
             last = loop.epoch == loop.max_epochs
             due = loop.epoch % loop.val_interval == 0 or last
-            if due and loop.epoch >= loop.val_begin:
+            done = runner.message_hub.get_info('validated') == loop.epoch
+            if due and not done and loop.epoch >= loop.val_begin:
                 # MMEngine saves it again with its score if it knows of it.
                 self.last_ckpt = runner.message_hub.get_info('last_ckpt')
                 runner.val_loop.run()
@@ -97,6 +98,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def after_val_epoch(self, runner: Runner, metrics: Dict) -> None:
         """Save the best, then remove what is outdated."""
+        runner.message_hub.update_info('validated', runner.epoch)
         super().after_val_epoch(runner, metrics)
         self._remove_outdated()
 

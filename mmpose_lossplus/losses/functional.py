@@ -264,7 +264,7 @@ def anchor_modulator(
     has_anchor = 1 - other.amin(dim=(-2, -1), keepdim=True)
     background = target.clone().le_(background_threshold).mul_(has_anchor)
     base = (q - anchor).mul_(background).add_(1)
-    if slack == 0:  # it can be 0, where powers below 1 have infinite slopes
+    if slack < 1e-6:  # it can be 0, where powers below 1 have infinite slopes
         base = base.clamp(min=torch.finfo(q.dtype).tiny)
     return q, base, background
 

@@ -5,6 +5,7 @@ from typing import Callable, Optional, Set, Tuple, Union
 
 import torch
 from mmengine.logging import print_log
+from mmengine.runner.amp import autocast
 from mmpose.models.losses import KeypointMSELoss
 from mmpose.registry import MODELS
 from torch import Tensor
@@ -81,14 +82,16 @@ class HeatmapLoss(KeypointMSELoss):
     #: Whether the output is logits (of ``SigmoidConv2d``) or heatmaps.
     takes_logits = False
 
-    #: Optional: takes what :meth:`loss_map` takes, as maps (N, 1, H * W), and
-    #: returns the loss and its derivative by the output, which is faster.
+    #: Optional and faster: takes what :meth:`loss_map` takes, also as maps
+    #: (N, 1, H * W), and returns the loss and its derivative by the output.
     loss_and_grad: Optional[Callable[..., Tuple[Tensor, Tensor]]] = None
 
     def __init_subclass__(cls, **kwargs) -> None:
         super().__init_subclass__(**kwargs)
-        if 'loss_map' in vars(cls) and 'loss_and_grad' not in vars(cls):
-            cls.loss_and_grad = None  # that of the base is of another loss
+        names = {'loss_map', 'loss_and_grad'}
+        own = next(filter(None, (names & vars(c).keys() for c in cls.__mro__)))
+        if 'loss_and_grad' not in own:
+            cls.loss_and_grad = None  # that of a base is of another loss
 
     def __init__(
         self,
@@ -98,7 +101,7 @@ class HeatmapLoss(KeypointMSELoss):
         **unknown,
     ) -> None:
         if unknown:
-            known = arguments_of(type(self)) - {'unknown'}
+            known = arguments_of(type(self))
             raise TypeError(
                 f'{type(self).__name__} has no argument '
                 f'{", ".join(unknown)}, but: {", ".join(sorted(known))}.'
@@ -134,8 +137,8 @@ class HeatmapLoss(KeypointMSELoss):
         Raises:
             ValueError: If the shapes do not fit, or the output is logits and
                 the loss takes heatmaps. On the first batch with a visible
-                keypoint, as a look at the values stalls a GPU: if a weight is
-                negative or the target is not one for this loss.
+                keypoint, as a look at the values stalls a GPU, and not when
+                compiled: if a weight is negative or the target does not fit.
         """
         if not self.use_target_weight:
             target_weights = None
@@ -152,7 +155,9 @@ class HeatmapLoss(KeypointMSELoss):
         # make a graph per batch size.
         if output.shape[0] == 0:
             return output.float().sum()
-        with torch.autocast(output.device.type, enabled=False):
+        # MMEngine's knows more devices, a compiler only the other.
+        off = torch.autocast if is_compiling() else autocast
+        with off(output.device.type, enabled=False):
             if not is_compiling():  # for which a look at the values is a break
                 self._check_values(output, target, target_weights)
             double = torch.float64 in (output.dtype, target.dtype)
@@ -164,16 +169,13 @@ class HeatmapLoss(KeypointMSELoss):
         self, output: Tensor, target: Tensor, mask: Optional[Tensor]
     ) -> Tensor:
         constants = [x for x in (target, mask) if x is not None]
-        if (
-            self.loss_and_grad is not None
-            and not is_compiling()
-            and torch.is_grad_enabled()
-            and output.requires_grad
-            and not any(x.requires_grad for x in constants)
-        ):
+        fast = self.loss_and_grad is not None
+        fast = fast and not any(x.requires_grad for x in constants)
+        needed = torch.is_grad_enabled() and output.requires_grad
+        if fast and needed and not is_compiling():
             mask = output.new_ones(1, 1, 1, 1) if mask is None else mask
             return OnePassMean.apply(output, target, mask, self)
-        if self.loss_and_grad is not None and is_compiling():
+        if fast and is_compiling():
             # A compiler makes one pass of this: the value is that of the
             # loss, the slope by the output is the derivative.
             fixed = output.detach()

@@ -32,10 +32,10 @@ class OnePassMean(torch.autograd.Function):
     def forward(ctx, output, target, mask, loss):
         ctx.loss = loss
         pixels = output.shape[-2:].numel()
-        size = output.shape[-2:] if mask.shape[-2:].numel() > 1 else (1, 1)
-        factor = mask.expand(*output.shape[:2], *size) / output.numel()
-        factor = factor.reshape(-1, 1, factor.shape[-2:].numel())
         s, g = (x.reshape(-1, 1, pixels) for x in (output, target))
+        size = output.shape[-2:] if mask.shape[-2:].numel() > 1 else (1, 1)
+        factor = mask.to(s.dtype).expand(*output.shape[:2], *size)
+        factor = factor.reshape(-1, 1, size[0] * size[1]) / output.numel()
         mean, grad = output.new_zeros(()), torch.empty_like(s)
         step = len(s)
         if s.device.type == 'cpu':

@@ -134,6 +134,15 @@ def test_cut_off_while_validating(max_epochs, tmp_path, monkeypatch):
     assert check_whole(tmp_path) == max_epochs
 
 
+def test_what_is_validated_is_not_validated_again(tmp_path):
+    """It would step a plateau's schedule twice and remove the best."""
+    train(tmp_path, 1)
+    before = Counter.count
+    train(tmp_path, 2, resume=True)
+    assert Counter.count == before + 1
+    assert (tmp_path / 'best_count_epoch_2.pth').exists()
+
+
 def test_explicit_backends_are_kept_and_iterations_saved(tmp_path):
     hook = dict(type='SafeCheckpointHook', interval=1, by_epoch=False)
     hook.update(max_keep_ckpts=1, backend_args=dict(backend='local'))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmpose.registry import MODELS
 
-from mmpose_lossplus import FocusedMSELoss
+from mmpose_lossplus import FocusedMSELoss, RegularizedMSELoss
 from mmpose_lossplus.losses import one_pass
 from mmpose_lossplus.losses.one_pass import OnePassMean
 
@@ -88,8 +88,20 @@ def test_a_loss_map_of_somebody_else(output, target):
         def loss_map(self, output, target):
             return 5 * output
 
-    _, grad = gradient(Mine(), output, target)
-    torch.testing.assert_close(grad, torch.full_like(grad, 5 / grad.numel()))
+    class Mixed(Mine, RegularizedMSELoss):
+        pass
+
+    for loss in (Mine(), Mixed()):
+        _, grad = gradient(loss, output, target)
+        expected = torch.full_like(grad, 5 / grad.numel())
+        torch.testing.assert_close(grad, expected)
+
+
+def test_weights_of_half_precision(output, target):
+    loss, output = FocusedMSELoss(), output.repeat(50, 1, 9, 9).float()
+    target, weights = target.repeat(50, 1, 9, 9), torch.ones(100, 3).half()
+    value, _ = gradient(loss, output, target.float(), weights)
+    torch.testing.assert_close(value, loss(output, target.float()))
 
 
 def test_a_function_of_the_whole_batch(output, target):

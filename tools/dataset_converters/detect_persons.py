@@ -385,7 +385,8 @@ def parse_args() -> argparse.Namespace:
     for name in ('max_per_img', 'batch_size'):
         number = getattr(args, name)
         if number is not None and number < 1:
-            parser.error(f'{name} is {number}, must be 1 or more.')
+            option = name.replace('_', '-')
+            parser.error(f'--{option} is {number}, must be 1 or more.')
     # MMPose knows the format by the name.
     if args.out.suffix != '.json' or args.out.is_dir():
         sys.exit(f'--out is {args.out}, must be a file FILE.json.')
