@@ -141,8 +141,9 @@ def prepare(args: argparse.Namespace) -> tuple:
             scores = comparison.constant_scores(shared)
         except (AttributeError, LookupError, TypeError):
             scores = {}  # a metric may take more
-    if scores and score not in scores:
-        names = ', '.join(scores)
+    known = (*scores, *comparison_report.DIAGNOSTICS)
+    if scores and score not in known:
+        names = ', '.join(known)
         raise ValueError(f'There is no {score}: give a --score, of {names}.')
     folder = args.work_dir / 'configs'
     folder.mkdir(parents=True, exist_ok=True)

@@ -323,7 +323,8 @@ def test_what_is_done_is_kept(
     source = tmp_path / ('clip.avi' if film else 'in')
     for i in range(5):
         write_noise(tmp_path / 'in' / f'{i}.png', 64, 48)
-    owner, name = (tool.Film, 'write') if film else (tool.mmcv, 'imwrite')
+    owner = tool.Film if film else tool.Path
+    name = 'write' if film else 'write_bytes'
     write, calls = getattr(owner, name), iter(range(5))
 
     def interrupted(*args):
