@@ -258,8 +258,7 @@ def anchor_modulator(
     # Numbers 0 and 1: truth values take several times as long on a CPU.
     other = target.clone().le_(anchor_threshold)
     lowest = torch.finfo(output.dtype).min
-    peak = torch.add(output.detach(), other, alpha=lowest)
-    peak = peak.amax(dim=(-2, -1), keepdim=True)
+    peak = torch.add(output.detach(), other, alpha=lowest).amax((-2, -1), True)
     anchor = (peak.sigmoid() - slack).clamp(min=0)
     has_anchor = 1 - other.amin(dim=(-2, -1), keepdim=True)
     background = target.clone().le_(background_threshold).mul_(has_anchor)
