@@ -412,7 +412,7 @@ def sample(output, target, weights=None, pred=None, truth=None, size=1.0):
     """
     output, target = (torch.as_tensor(x).float() for x in (output, target))
     weights = [1] * len(target) if weights is None else weights
-    weights = torch.tensor([weights]).float()
+    weights = torch.as_tensor(weights).float()[None]
     truth = [(1, 0)] * len(target) if truth is None else truth
     truth = np.array([truth], dtype=float)
     pred = truth if pred is None else np.array([pred], dtype=float)
