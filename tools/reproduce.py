@@ -346,7 +346,7 @@ def launch(step: Step, title: str, command: List[str]) -> None:
                 status.update(Text(step.progress() or 'starting'))
                 time.sleep(0.2)
     finally:
-        trainings.stop(step, process)
+        trainings.stop(process)
     trainings.check(step, process)
     took = timedelta(seconds=round(time.time() - begin))
     console.print(f'{title}: done in {took}')

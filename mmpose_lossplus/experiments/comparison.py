@@ -436,8 +436,8 @@ def train_all(
                         console.print(line, soft_wrap=True)
                 time.sleep(0.2)
         finally:
-            for run, process in running.values():
-                trainings.stop(run.step, process)
+            for _, process in running.values():
+                trainings.stop(process)
 
 
 def begin(

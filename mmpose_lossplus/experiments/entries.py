@@ -9,7 +9,7 @@ from mmengine.fileio import load
 Fields = Dict[str, Tuple[Callable[[Any], bool], str]]
 
 
-def read_json(file: str) -> Any:
+def load_json(file: str) -> Any:
     """Read a JSON file from any file backend, as UTF-8 in any locale.
 
     Raises:
@@ -69,7 +69,7 @@ def read_images(file: str) -> Tuple[dict, List[dict]]:
     Raises:
         ValueError: If it is none.
     """
-    coco = read_json(file)
+    coco = load_json(file)
     images = coco.get('images') if isinstance(coco, dict) else None
     fields = dict(id=INTEGER, file_name=NAME)
     check_fields(images, f'images in {file}', fields)

@@ -165,7 +165,7 @@ def start(
         )
 
 
-def stop(step: Step, process: subprocess.Popen) -> None:
+def stop(process: subprocess.Popen) -> None:
     """End a script that has not ended."""
     if process.poll() is None:
         process.terminate()

@@ -153,10 +153,10 @@ def read_people_and_boxes(
     args: argparse.Namespace,
 ) -> Tuple[List[dict], Dict[str, np.ndarray]]:
     """MPII's people, and the detected boxes of their pictures."""
-    people = entries.read_json(args.annotations)
+    people = entries.load_json(args.annotations)
     entries.check_fields(people, args.annotations, PERSON)
     pictures = {person['image'] for person in people}
-    detections = entries.read_json(args.detections)
+    detections = entries.load_json(args.detections)
     entries.check_fields(detections, args.detections, BOX)
     names = {int(picture.split('.')[0]): picture for picture in pictures}
     boxes = defaultdict(list)
