@@ -1,7 +1,7 @@
 PYTHON ?= python3
-# Versions to run with: default or newest.
-STACK ?= default
-VENV ?= .venv$(patsubst %,-%,$(filter-out default,$(STACK)))
+# Versions to run with: onedl or openmmlab; the newest that fits the Python.
+STACK ?= $(shell $(PYTHON) tools/misc/setup_venv.py --choose)
+VENV ?= .venv-$(STACK)
 LOSS ?= hmw
 # Of make compare.
 LOSSES ?= mse amse rmse fmse hmw anchor
@@ -43,4 +43,4 @@ venv:
 	@$(PYTHON) tools/misc/setup_venv.py $(VENV) --stack $(STACK)
 
 clean:
-	rm -rf $(VENV) build work_dirs data/demo *.egg-info mmpose_lossplus/.mim
+	rm -rf .venv-* build work_dirs data/demo *.egg-info mmpose_lossplus/.mim

@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-MIM = ('configs', 'tools', 'model-index.yml')
+MIM = ('configs', 'tools', 'requirements', 'model-index.yml')
 
 
 class BuildPyWithMim(build_py):
@@ -49,17 +49,14 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['mmpose_lossplus*']),
     python_requires='>=3.9',
-    install_requires=[
-        'mmengine>=0.10.0,<1.0.0',
-        'mmcv>=2.1.0,<2.2.0',
-        'mmpose>=1.3.0,<1.4.0',
-        # MMEngine finds `mmpose::` configs with pkg_resources.
-        'setuptools<82',
-    ],
+    # None: pip would put OpenMMLab's packages over a fork's, whose modules are
+    # the same. host.py says in one sentence what is missing.
+    install_requires=[],
+    # What a newer one needs would replace the NumPy 1 of an environment.
     extras_require=dict(
-        detect=['mmdet>=3.2.0,<3.4.0'],
-        export=['onnx', 'onnxruntime'],
-        tools=['filelock', 'pandas>=2.1', 'tabulate'],
+        export=['onnx>=1.15,<1.21', 'onnxruntime>=1.17,<1.27'],
+        tools=['filelock', 'pandas>=2.1,<3', 'tabulate'],
+        tests=['hypothesis', 'pytest', 'pytest-cov', 'pytest-xdist', 'ruff'],
     ),
     cmdclass=dict(build_py=BuildPyWithMim),
     zip_safe=False,

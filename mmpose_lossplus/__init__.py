@@ -1,11 +1,12 @@
 """Heatmap losses and a light head of four papers, for MMPose 1.x."""
 
-from . import host
+from .gate import check_versions
 from .version import __version__
 
-host.check_versions()
+check_versions()
 
 # Importing registers the classes; the order keeps the gate first.
+from . import host  # noqa: E402
 from .backbones import StackedHourglass  # noqa: E402
 from .datasets import LspDataset  # noqa: E402
 from .evaluation import (  # noqa: E402
@@ -46,7 +47,7 @@ from .losses import (  # noqa: E402
 from .necks import CascadedPyramid  # noqa: E402
 from .pose_estimators import MultiScaleTTA  # noqa: E402
 
-host.allow_mmengine_checkpoints()
+host.load_checkpoints_safely()
 host.log_accuracy_of_logits()
 host.refuse_logits_in_heatmap_losses()
 

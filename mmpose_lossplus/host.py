@@ -4,61 +4,26 @@ Each function names the fact of a host that makes it necessary, and when it
 can go.
 """
 
-import importlib.util
+import codecs
+import pickle
+import re
 from functools import wraps
-from importlib import metadata
-from pickle import UnpicklingError
+from types import SimpleNamespace
 from typing import Any, Callable, List, Sequence, Tuple, Union
+from unittest import mock
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import OneCycleParamScheduler
+from mmengine.runner import CheckpointLoader, checkpoint
 from mmengine.utils import digit_version
 from torch import Tensor
-
-from .version import __version__
 
 try:
     from numpy._core import multiarray
 except ImportError:  # NumPy 1
     from numpy.core import multiarray
-
-# Lower bounds are inclusive, upper bounds exclusive; setup.py has the same.
-HOST_VERSIONS = {
-    'mmengine': ('0.10.0', '1.0.0'),
-    'mmcv': ('2.1.0', '2.2.0'),
-    'mmpose': ('1.3.0', '1.4.0'),
-}
-
-
-def check_versions() -> None:
-    """Refuse hosts that this package was not written for.
-
-    Raises:
-        ImportError: If a host is missing, too old or too new, or if mmcv has
-            no compiled ops, which MMPose's models import.
-    """
-    for name, (minimum, maximum) in HOST_VERSIONS.items():
-        try:
-            found = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found = None
-        if found is None or not (
-            digit_version(minimum)
-            <= digit_version(found)
-            < digit_version(maximum)
-        ):
-            raise ImportError(
-                f'mmpose_lossplus {__version__} needs {name}>={minimum},'
-                f'<{maximum}, but found {found or "no such package"}.'
-            )
-    if importlib.util.find_spec('mmcv._ext') is None:
-        raise ImportError(
-            'mmpose_lossplus needs mmcv with its compiled ops, because '
-            'MMPose imports them, but mmcv '
-            f'{metadata.version("mmcv")} was installed without.'
-        )
 
 
 # Pickle refers to these by getattr(owner, name).
@@ -72,10 +37,10 @@ def _method(owner: Any, name: str) -> Callable:
     """Stands in for ``getattr``, which would give a checkpoint all of Python.
 
     Raises:
-        UnpicklingError: If it is no method of :data:`METHODS`.
+        pickle.UnpicklingError: If it is no method of :data:`METHODS`.
     """
     if name not in METHODS.get(owner, ()):
-        raise UnpicklingError(
+        raise pickle.UnpicklingError(
             'A checkpoint may refer only to methods that MMEngine saves, got '
             f'{name!r} of {owner!r}.'
         )
@@ -109,18 +74,80 @@ def saved_by_mmengine() -> List[Tuple[Any, str]]:
     ]
 
 
-def allow_mmengine_checkpoints() -> None:
-    """Let ``torch.load`` read the checkpoints that MMEngine writes.
+class StrictUnpickler(pickle.Unpickler):
+    """Knows the names of :func:`saved_by_mmengine` and of weights only."""
 
-    Since PyTorch 2.6 it refuses all but weights, and MMEngine 0.10.7 cannot
-    test with, resume from or load its own files, see
-    https://github.com/open-mmlab/mmengine/issues/1655. ``weights_only`` stays
-    on: a checkpoint that names anything else is refused as before. Older
-    versions of PyTorch load everything, and are left alone. Can go with an
-    MMEngine that registers them itself.
+    def find_class(self, module: str, name: str) -> Any:
+        known = torch._weights_only_unpickler._get_allowed_globals()
+        ours = {name: thing for thing, name in saved_by_mmengine()}
+        name = f'{module.replace("__builtin__", "builtins")}.{name}'
+        if name == '_codecs.encode':  # of the bytes of an array
+            return codecs.encode
+        if name not in known and name not in ours:
+            raise pickle.UnpicklingError(f'GLOBAL {name} is not allowed')
+        return {**known, **ours}[name]
+
+
+def load_checkpoint(file: Any, map_location: Any = None, **kwargs) -> dict:
+    """Load a checkpoint of MMEngine, which cannot run code.
+
+    Args:
+        file (str | IO): Path or file.
+        map_location (str | torch.device, optional): As of ``torch.load``.
+        **kwargs: Others of ``torch.load``; ``weights_only`` is ignored.
+
+    Returns:
+        dict: The checkpoint.
+
+    Raises:
+        UnpicklingError: If it names anything but weights and what MMEngine
+            saves with them.
     """
-    if digit_version(torch.__version__) >= digit_version('2.6.0'):
+    kwargs.pop('weights_only', None)
+    if not SAFE_BY_DEFAULT:
+        kwargs['pickle_module'] = SimpleNamespace(
+            __name__='strict',
+            Unpickler=StrictUnpickler,
+            load=lambda *args, **kw: StrictUnpickler(*args, **kw).load(),
+        )
+    try:
+        return _torch_load(file, map_location, **kwargs)
+    except pickle.UnpicklingError as error:
+        found = re.search(r'GLOBAL (\S+)', str(error))
+        raise pickle.UnpicklingError(
+            f'{file} is not loaded, because it names '
+            f'{found[1] if found else "more"} beside weights and what '
+            'MMEngine saves with them, and could run any code.'
+        ) from error
+
+
+_torch_load = torch.load
+# From there on it refuses what it is not told of; before, it loads anything.
+SAFE_BY_DEFAULT = digit_version(torch.__version__) >= digit_version('2.6.0')
+
+
+def load_checkpoints_safely() -> None:
+    """Let MMEngine load the checkpoints that it writes, and nothing else.
+
+    Since PyTorch 2.6 ``torch.load`` refuses all but weights, and MMEngine
+    0.10.7 cannot test with, resume from or load its own files, see
+    https://github.com/open-mmlab/mmengine/issues/1655. With an older PyTorch,
+    with a URL (by ``torch.hub``), and with OneDL's MMEngine, which tries again
+    without caution what was refused, loading a file runs what it says. Can go
+    with an MMEngine that registers what it saves and refuses the rest.
+    """
+    if SAFE_BY_DEFAULT:
         torch.serialization.add_safe_globals(saved_by_mmengine())
+    load = CheckpointLoader.load_checkpoint.__func__
+
+    @wraps(load)
+    def call(cls, *args, **kwargs):
+        with mock.patch.object(torch, 'load', load_checkpoint):
+            return load(cls, *args, **kwargs)
+
+    CheckpointLoader.load_checkpoint = classmethod(call)
+    if hasattr(checkpoint, '_safe_torch_load'):  # OneDL's, for all its calls
+        checkpoint._safe_torch_load = load_checkpoint
 
 
 def log_accuracy_of_logits() -> None:

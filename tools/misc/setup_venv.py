@@ -1,8 +1,9 @@
 """Make the virtual environment of ``make demo`` and ``make test``.
 
-There is one for each stack of versions that work together. Does nothing when
-the environment is there and its requirements are unchanged. Uses the standard
-library only: it runs before anything is installed.
+A stack is a set of versions that work together, pinned in ``requirements``;
+without --stack it is the newest that fits this Python. Does nothing when the
+environment is there and its pins are unchanged, and goes on where it was cut
+off. Uses the standard library only: it runs before anything is installed.
 """
 
 import argparse
@@ -13,43 +14,75 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-REQUIREMENTS = ROOT / 'requirements'
 
 
 class Stack(NamedTuple):
-    """What a stack needs."""
+    """What a stack needs; its pins are in ``requirements/<name>.txt``."""
 
-    pythons: tuple  # the first and the last that its pins were tried with
+    pythons: tuple  # the first and the last
+    packages: tuple  # of the hosts; mmpose is the same everywhere
     download_gb: float  # torch, torchvision and the CUDA libraries
     disk_gb: int  # the environment, downloads and compiling
     cxx_flag: str = ''  # what torch needs instead of what mmcv asks for
+    from_source: tuple = ()  # whose wheels are for numpy 1
 
 
+# The newest comes first.
 STACKS = dict(
-    default=Stack(((3, 9), (3, 11)), 2.5, 10),
-    # mmcv asks for C++17.
-    newest=Stack(((3, 12), (3, 12)), 2.9, 12, '-std=c++20'),
+    onedl=Stack(
+        ((3, 10), (3, 14)),
+        ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection'),
+        2.9,
+        12,
+        '-std=c++20',  # mmcv asks for C++17
+        ('xtcocotools',),
+    ),
+    openmmlab=Stack(
+        ((3, 9), (3, 11)), ('mmengine', 'mmcv', 'mmdet'), 2.5, 10
+    ),
 )
+BUILD = ('pip', 'setuptools', 'wheel', 'ninja', 'psutil', 'cython', 'numpy')
+
+
+def choose() -> str:
+    """Return the newest stack that fits this Python, or end the script."""
+    for name, stack in STACKS.items():
+        first, last = stack.pythons
+        if first <= sys.version_info[:2] <= last:
+            return name
+    spans = [
+        '{}.{} to {}.{}'.format(*first, *last)
+        for (first, last), *_ in STACKS.values()
+    ]
+    sys.exit(
+        f'No stack fits {sys.executable}, which is Python '
+        f'{sys.version.split()[0]}: name one of {" or of ".join(spans)}, as '
+        'in "make PYTHON=python3.12 test".'
+    )
 
 
 def check_machine(venv: Path, stack: str) -> None:
     """Stop with one sentence if the environment cannot be made here."""
-    (_, first), (_, last) = STACKS[stack].pythons
-    if not (3, first) <= sys.version_info[:2] <= (3, last):
+    first, last = STACKS[stack].pythons
+    if not first <= sys.version_info[:2] <= last:
         sys.exit(
-            f'The {stack} stack needs Python 3.{first} to 3.{last}, but '
-            f'{sys.executable} is {sys.version.split()[0]}: name another one, '
-            f'as in "make PYTHON=python3.{last} STACK={stack} test".'
+            'The {} stack needs Python {}.{} to {}.{}, but {} is {}: name '
+            'another one, as in "make PYTHON=python{}.{} STACK={} test".'.format(
+                *(stack, *first, *last, sys.executable),
+                *(sys.version.split()[0], *last, stack),
+            )
         )
     header = Path(sysconfig.get_paths()['include'], 'Python.h')
+    compiler = shutil.which(os.environ.get('CXX', 'c++'))
     needed = {
         'ensurepip (python3-venv)': importlib.util.find_spec('ensurepip'),
-        'a C++ compiler (g++)': shutil.which(os.environ.get('CXX', 'c++')),
+        'a C++ compiler (g++)': compiler,
         f'{header} (python3-dev)': header.exists(),
     }
     missing = [name for name, found in needed.items() if not found]
@@ -59,13 +92,29 @@ def check_machine(venv: Path, stack: str) -> None:
             f'{" and ".join(missing)} must be there: install the package in '
             'brackets (as Debian and Ubuntu call it).'
         )
+    flag = STACKS[stack].cxx_flag
+    if flag and not compiles('#include <concepts>\n', compiler, flag):
+        sys.exit(
+            f'The {stack} stack needs a compiler that knows C++20, as GCC 10 '
+            f'and newer do, but {compiler} refuses {flag}: set CXX to another '
+            'one.'
+        )
     folder = next(p for p in (venv, *venv.parents) if p.exists())
-    free, disk_gb = shutil.disk_usage(folder).free / 2**30, STACKS[stack][2]
+    free, disk_gb = shutil.disk_usage(folder).free / 2**30, STACKS[stack][3]
     if free < disk_gb:
         sys.exit(
             f'{disk_gb} GB of free disk are needed for {venv}, but {folder} '
             f'has {free:.1f} GB: free some or set VENV= to another disk.'
         )
+
+
+def compiles(source: str, compiler: str, flag: str) -> bool:
+    """Tell whether a compiler takes a C++ source with a flag."""
+    command = [compiler, flag, '-fsyntax-only', '-x', 'c++', '-']
+    run = subprocess.run(
+        command, input=source, text=True, stderr=subprocess.DEVNULL
+    )
+    return run.returncode == 0
 
 
 def call(command: list, **env: str) -> None:
@@ -78,21 +127,23 @@ def call(command: list, **env: str) -> None:
         except subprocess.TimeoutExpired:
             print(f'      ... {time.time() - start:.0f} s')
     if process.returncode:
-        text = ' '.join(map(str, command))
-        sys.exit(f'{text} failed with exit code {process.returncode}.')
+        free = shutil.disk_usage(ROOT).free / 2**30
+        sys.exit(
+            f'{" ".join(map(str, command))} failed with exit code '
+            f'{process.returncode}, with {free:.1f} GB of disk free: mend '
+            'what it says above and call this again, which goes on from here.'
+        )
     print(f'      done in {time.time() - start:.0f} s')
 
 
-def requirements(stack: str) -> dict:
-    """Return the requirements files by name: the stack's own, or default's."""
-    default = sorted(REQUIREMENTS.glob('*.txt'))
-    own = (REQUIREMENTS / stack).glob('*.txt')
-    return {file.stem: file for file in (*default, *own)}
+def constraints(stack: str) -> Path:
+    """Return the file with the pins of a stack."""
+    return ROOT / 'requirements' / f'{stack}.txt'
 
 
 def requirements_hash(stack: str) -> str:
     """Return what changes whenever the environment must be made again."""
-    files = [*requirements(stack).values(), ROOT / 'setup.py', Path(__file__)]
+    files = [constraints(stack), ROOT / 'setup.py', Path(__file__)]
     content = b''.join(file.read_bytes() for file in files)
     version = str(sys.version_info[:2]).encode()
     return hashlib.sha256(version + str(ROOT).encode() + content).hexdigest()
@@ -121,12 +172,35 @@ def compiler_with(flag: str, venv: Path) -> Path:
     return script
 
 
+def xtcocotools_for_python_3_13(python: Path, pip: list, folder: str) -> Path:
+    """Unpack the source of xtcocotools, and mend it.
+
+    Its setup.py reads what exec() has set from locals(), which Python 3.13
+    no longer gives (PEP 667). pip unpacks it before it asks for the version,
+    and fails there.
+    """
+    command = [python, '-m', 'pip', 'download', '-q', '--no-deps', '-d', folder]
+    command += ['--no-clean', '--no-build-isolation', '--no-binary', ':all:']
+    command += ['xtcocotools', *pip]
+    env = {**os.environ, 'TMPDIR': folder}
+    subprocess.run(command, env=env, stderr=subprocess.DEVNULL)
+    found = list(Path(folder).glob('*/xtcocotools*/setup.py'))
+    if not found:
+        sys.exit(f'{" ".join(map(str, command))} has downloaded nothing.')
+    source = found[0].read_text('utf-8')
+    mended = source.replace("'exec'))", "'exec'), globals())")
+    found[0].write_text(mended.replace('locals()[', 'globals()['), 'utf-8')
+    return found[0].parent
+
+
 def install(venv: Path, stack: str) -> None:
     """Install the stack and this project into an environment."""
-    files, (_, download_gb, _, cxx_flag) = requirements(stack), STACKS[stack]
+    _, packages, download_gb, _, cxx_flag, from_source = STACKS[stack]
+    mmengine, mmcv, mmdet = packages
     python = venv / 'bin' / 'python'
+    pins = ['-c', constraints(stack)]
     pip = [python, '-m', 'pip', 'install', '-q', '--no-build-isolation']
-    pip += ['--disable-pip-version-check']
+    pip += ['--disable-pip-version-check', *pins]
     # Many a Python was compiled with -g, which takes mmcv twice as long.
     flags = os.environ.get('CFLAGS', '') + ' -g0'
     env = dict(MMCV_WITH_OPS='1', CFLAGS=flags)
@@ -137,43 +211,72 @@ def install(venv: Path, stack: str) -> None:
         env.update(FORCE_CUDA='0', CUDA_VISIBLE_DEVICES='')
 
     print(f'[1/4] torch and build tools ({download_gb} GB to download)')
-    call([*pip, '-r', files['build']])
+    call([*pip, *BUILD, 'torch', 'torchvision'])
     print('[2/4] mmengine and mmcv (compiles for about ten minutes the first')
     print("      time, for this torch has no wheel; it stays in pip's cache)")
-    mmcv = ['-r', files['mminstall'], '-c', files['runtime']]
-    mmcv += torch_cache(python)
-    call([*pip, *mmcv], **env)
+    cache = torch_cache(python)
+    call([*pip, *cache, mmengine, mmcv], **env)
     # One that was there already may be for the torch of before.
     test = [python, '-c', 'import mmcv.ops']
     if subprocess.call(test, stderr=subprocess.DEVNULL):
         print('      mmcv was compiled for another torch: installing it again')
-        call([*pip, '--force-reinstall', '--no-deps', *mmcv], **env)
-    print('[3/4] mmdet, mmpose and tools')
-    rest = [('-r', files[name]) for name in ('runtime', 'demo', 'tests')]
-    call([*pip, *sum(rest, ())])
-    print('[4/4] mmpose_lossplus')
-    call([*pip, '--no-deps', '-e', ROOT])
+        call([*pip, *cache, '--force-reinstall', '--no-deps', mmcv], **env)
+    print('[3/4] mmdet and mmpose')
+    for package in from_source:
+        pip += ['--no-binary', package]
+    with tempfile.TemporaryDirectory() as folder:
+        source = []
+        if from_source and sys.version_info >= (3, 13):
+            source = [xtcocotools_for_python_3_13(python, pins, folder)]
+        call([*pip, *source, mmdet, 'mmpose'])
+    print('[4/4] mmpose_lossplus, its tools and tests')
+    call([*pip, '-e', f'{ROOT}[tools,export,tests]'])
+
+
+def make_folder(venv: Path, stack: str) -> None:
+    """Make an empty environment, unless one of this stack is there.
+
+    One of another stack or Python is made anew, and one of somebody else is
+    left alone.
+    """
+    note = venv / 'mmpose_lossplus.stack'
+    made_for = f'{stack}, Python {sys.version.split()[0]}'
+    if note.exists() and note.read_text('utf-8') == made_for:
+        return
+    if venv.exists() and any(venv.iterdir()) and not note.exists():
+        sys.exit(
+            f'{venv} was not made by this script: remove it or set VENV= to '
+            'another folder.'
+        )
+    subprocess.check_call([sys.executable, '-m', 'venv', '--clear', venv])
+    note.write_text(made_for, 'utf-8')
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('venv', type=Path, help='folder of the environment')
-    parser.add_argument('--stack', choices=STACKS, default='default')
+    parser.add_argument(
+        'venv', type=Path, nargs='?', help='folder (.venv-<stack>)'
+    )
+    parser.add_argument('--stack', choices=STACKS, help='(what fits Python)')
+    parser.add_argument(
+        '--choose', action='store_true', help='print the stack and stop'
+    )
     args = parser.parse_args()
-    venv = args.venv.absolute()
+    stack = args.stack or choose()
+    if args.choose:
+        print(stack)
+        return
+    venv = (args.venv or ROOT / f'.venv-{stack}').absolute()
     stamp = venv / 'mmpose_lossplus.stamp'
-    wanted = requirements_hash(args.stack)
+    wanted = requirements_hash(stack)
     if stamp.exists() and stamp.read_text('utf-8') == wanted:
         return
-    check_machine(venv, args.stack)
+    check_machine(venv, stack)
     sys.stdout.reconfigure(line_buffering=True)  # in a pipe, too
-    print(f'Setting up {venv} with {sys.executable}')
+    print(f'Setting up {venv} with the {stack} stack and {sys.executable}')
     start = time.time()
-    config = venv / 'pyvenv.cfg'
-    version = f'version = {sys.version.split()[0]}'
-    if not config.exists() or version not in config.read_text('utf-8'):
-        subprocess.check_call([sys.executable, '-m', 'venv', '--clear', venv])
-    install(venv, args.stack)
+    make_folder(venv, stack)
+    install(venv, stack)
     stamp.write_text(wanted, 'utf-8')
     print(f'Set up in {(time.time() - start) / 60:.1f} minutes')
 
