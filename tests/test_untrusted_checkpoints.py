@@ -7,7 +7,8 @@ import torch
 
 from .factories import ROOT, tiny_options, write_noise
 
-POSE = next(ROOT.glob('configs/heatmap_weighting/*dwattn_hmw-1xb64-210e_coco*'))
+POSE = ROOT / 'configs' / 'heatmap_weighting'
+POSE /= 'td-hm_mobilenetv3-dwattn_hmw-1xb64-210e_coco-256x192.py'
 
 
 class MakeFolder:
