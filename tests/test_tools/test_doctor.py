@@ -105,7 +105,15 @@ def test_healthy_environment():
             ['drawing a person', 'mmpose_lossplus'],
         ),
     ],
-    ids=lambda value: '-'.join(value) if isinstance(value, dict) else '',
+    ids=[
+        'numpy',
+        'torch',
+        'torchvision',
+        'cocotools',
+        'libGL',
+        'mmcv-lite',
+        'mmpose',
+    ],
 )
 def test_only_causes_have_cures(put_over, sources, cures, in_order, waiting):
     result = call_tool('misc/doctor.py', env=put_over(**sources), check=False)

@@ -260,12 +260,13 @@ def make_checks(
     compile_mmcv = (
         f'{CXX20 if onedl else ""}MMCV_WITH_OPS=1 {compiling} {prefix}mmcv'
     )
-    host = partial(partial, check_host)
     return [
         *checks,
         Check(
             'mmengine',
-            host('mmengine', bounds['mmengine'], 'mmengine.runner'),
+            partial(
+                check_host, 'mmengine', bounds['mmengine'], 'mmengine.runner'
+            ),
             f'{pip} {prefix}mmengine',
             needs,
         ),
@@ -277,13 +278,19 @@ def make_checks(
         ),
         Check(
             'mmdet',
-            host('mmdet', bounds['mmdet'], 'mmdet.apis'),
+            partial(check_host, 'mmdet', bounds['mmdet'], 'mmdet.apis'),
             f'{pip} {prefix}{mmdet}',
             ('mmcv', 'pycocotools', 'scipy', 'shapely'),
         ),
         Check(
             'mmpose',
-            host('mmpose', bounds['mmpose'], 'mmpose.models', 'mmpose.apis'),
+            partial(
+                check_host,
+                'mmpose',
+                bounds['mmpose'],
+                'mmpose.models',
+                'mmpose.apis',
+            ),
             f'{pip} --no-build-isolation mmpose',
             ('mmdet', 'xtcocotools'),
         ),
