@@ -1,7 +1,8 @@
 """The main job on real pictures: data, training, test, pictures, table.
 
 With --full it goes the whole way: a person detector is trained too, finds the
-boxes for the test, and both draw the poses in a clip.
+boxes for the test, and both draw the poses in a clip. All is written below the
+working directory.
 """
 
 import argparse
@@ -24,13 +25,14 @@ from mmpose.visualization import PoseLocalVisualizer
 from rich.console import Console
 from rich.table import Table
 
+from mmpose_lossplus.experiments.configs import ROOT, TOOLS
 from mmpose_lossplus.experiments.figures import plt
 
-ROOT = Path(__file__).resolve().parents[2]
 LOSSES = ('mse', 'amse', 'rmse', 'fmse', 'anchor', 'hmw')
 # What only repeats in the lines of the log.
 NOISE = re.compile(r'(lr|time|data_time|loss|coco/A[PR] \(.\)): \S+ *')
-DETECTOR = Path('configs', 'detectors', 'rtmdet-nano_1xb4-30e_demo-person.py')
+CONFIGS = ROOT / 'configs'
+DETECTOR = CONFIGS / 'detectors' / 'rtmdet-nano_1xb4-30e_demo-person.py'
 BOX_FILE = (
     'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'
 )
@@ -45,10 +47,9 @@ def run_step(title: str, script: str, *args) -> float:
     """
     Console().rule(f'[bold]{title}', align='left')
     start = time.time()
-    command = [sys.executable, ROOT / 'tools' / script, *args]
+    command = [sys.executable, TOOLS / script, *args]
     process = subprocess.Popen(
         [str(part) for part in command],
-        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding='utf-8',
@@ -73,7 +74,7 @@ def run_step(title: str, script: str, *args) -> float:
 
 
 def last_checkpoint(folder: Path) -> Path:
-    path = ROOT / folder / 'last_checkpoint'
+    path = folder / 'last_checkpoint'
     return Path(path.read_text(encoding='utf-8'))
 
 
@@ -102,7 +103,7 @@ def draw_sheet(dump: Path, out: Path) -> None:
         x, y, w, h = label['bbox']
         size = np.array([0.75, 1]) * max(w / 0.75, h) * 1.2
         corner = (x + w / 2, y + h / 2) - size / 2
-        path = ROOT / person['img_path']
+        path = Path(person['img_path'])
         image = mmcv.imread(path, channel_order='rgb')
         crop = mmcv.imcrop(image, np.r_[corner, corner + size], pad_fill=255)
         crop = mmcv.imresize(crop, (240, 320))
@@ -132,9 +133,8 @@ def main() -> None:
     args = parser.parse_args()
 
     token = '' if args.loss == 'mse' else f'{args.loss}-'
-    (config,) = (ROOT / 'configs' / 'demo').glob(
-        f'td-hm_mobilenetv3-dwattn_{token}1xb*.py'
-    )
+    pattern = f'demo/td-hm_mobilenetv3-dwattn_{token}1xb*.py'
+    (config,) = CONFIGS.glob(pattern)
     work_dir = args.work_dir / f'demo_{args.loss}'
     detector = args.work_dir / 'demo_detector'
     options = ['--cfg-options', f'data_root={args.data}']
@@ -151,13 +151,13 @@ def main() -> None:
     box_files = {'annotated': None, 'simulated': args.data / BOX_FILE}
     if args.full:
         detect = ('--work-dir', detector, *options)
-        run_step('Training (detector)', 'train.py', ROOT / DETECTOR, *detect)
+        run_step('Training (detector)', 'train.py', DETECTOR, *detect)
         found, val = last_checkpoint(detector), 'val2017'
         annotations = args.data / f'annotations/person_keypoints_{val}.json'
         run_step(
             'Person boxes',
             'dataset_converters/detect_persons.py',
-            *(ROOT / DETECTOR, found, '--img-root', args.data / val),
+            *(DETECTOR, found, '--img-root', args.data / val),
             *('--ann', annotations, '--out', detector / 'boxes.json'),
             *('--max-per-img', 20),  # as many as COCO's keypoint AP looks at
         )
@@ -174,7 +174,7 @@ def main() -> None:
             *('--out', f'{stem}.json', '--dump', f'{stem}.pkl'),
             *(*options, *more),
         )
-        text = (ROOT / f'{stem}.json').read_text(encoding='utf-8')
+        text = Path(f'{stem}.json').read_text(encoding='utf-8')
         score = json.loads(text)
         keys = ('coco/AP', 'coco/AP .5', 'coco/AP .75', 'coco/AR')
         table.add_row(boxes, *(f'{score[key]:.3f}' for key in keys))
@@ -184,13 +184,11 @@ def main() -> None:
         run_step(
             'Clip',
             *('infer.py', clip, '--pose', config, checkpoint, '--overwrite'),
-            *('--det', ROOT / DETECTOR, found, '--out', work_dir / 'clip'),
+            *('--det', DETECTOR, found, '--out', work_dir / 'clip'),
         )
         files['clip'] = work_dir / 'clip' / clip.name
     files['contact sheet'] = work_dir / 'held_out.png'
-    draw_sheet(
-        ROOT / work_dir / 'annotated.pkl', ROOT / files['contact sheet']
-    )
+    draw_sheet(work_dir / 'annotated.pkl', files['contact sheet'])
     files.update(checkpoint=checkpoint, config=config)
 
     console = Console()
@@ -198,7 +196,8 @@ def main() -> None:
     console.print(table)
     console.print(f'training        {seconds / 60:.1f} minutes')
     for name, path in files.items():
-        console.print(f'{name:15} {path}', soft_wrap=True, highlight=False)
+        line = f'{name:15} {path.absolute()}'
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 if __name__ == '__main__':
