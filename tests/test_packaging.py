@@ -53,6 +53,25 @@ def test_import_needs_the_hosts_alone():
     call(sys.executable, '-c', command, cwd=ROOT)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('tool', 'missing', 'extra'),
+    [
+        ('compare_losses', 'pandas', 'tools'),
+        ('reproduce', 'tabulate', 'tools'),
+        ('deployment/export_onnx', 'onnx', 'export'),
+    ],
+)
+def test_a_missing_extra_is_named(tool, missing, extra):
+    code = f'import sys, runpy; sys.modules["{missing}"] = None; '
+    code += f'runpy.run_path("tools/{tool}.py", run_name="__main__")'
+    command = [sys.executable, '-W', 'ignore', '-c', code]
+    result = call(*command, cwd=ROOT, check=False)
+    assert result.returncode == 1
+    assert f'"mmpose_lossplus[{extra}]"' in result.stdout
+    assert 'Traceback' not in result.stdout
+
+
 def copy_checkout(folder):
     """A copy of the project, so that nothing is built in place."""
     ignored = ('.git', '.venv*', '.mim', 'build', 'data', 'work_dirs')
