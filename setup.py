@@ -6,6 +6,8 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 MIM = ('configs', 'tools', 'requirements', 'model-index.yml')
+# What only a checkout can do: these write into it.
+LEFT_OUT = ('__pycache__', 'render_tables.py', 'setup_venv.py')
 
 
 class BuildPyWithMim(build_py):
@@ -31,7 +33,7 @@ class BuildPyWithMim(build_py):
                 except OSError:
                     pass  # Windows without the right to make links
             if source.is_dir():
-                ignore = shutil.ignore_patterns('__pycache__')
+                ignore = shutil.ignore_patterns(*LEFT_OUT)
                 shutil.copytree(source, target, ignore=ignore)
             else:
                 shutil.copy(source, target)
@@ -50,11 +52,16 @@ setup(
     packages=find_packages(include=['mmpose_lossplus*']),
     python_requires='>=3.9',
     # None: pip would put OpenMMLab's packages over a fork's, whose modules are
-    # the same. host.py says in one sentence what is missing.
+    # the same. gate.py says in one sentence what is missing.
     install_requires=[],
-    # What a newer one needs would replace the NumPy 1 of an environment.
+    # What a newer one needs would replace the NumPy 1 of an environment, also
+    # that of ml_dtypes, which onnx needs without a bound.
     extras_require=dict(
-        export=['onnx>=1.15,<1.21', 'onnxruntime>=1.17,<1.27'],
+        export=[
+            'onnx>=1.15,<1.21',
+            'onnxruntime>=1.17,<1.27',
+            'ml_dtypes<0.6',
+        ],
         tools=['filelock', 'pandas>=2.1,<3', 'tabulate'],
         tests=['hypothesis', 'pytest', 'pytest-cov', 'pytest-xdist', 'ruff'],
     ),

@@ -22,6 +22,7 @@ from .evaluation import (  # noqa: E402
     SideSwaps,
     diagnostic_metrics,
 )
+from .experiments.configs import ROOT  # noqa: E402
 from .heads import DepthwiseDeconvAttentionHead  # noqa: E402
 from .hooks import (  # noqa: E402
     EpochSeedHook,
@@ -76,6 +77,7 @@ __all__ = [
     'MpiiSubmission',
     'MultiScaleTTA',
     'PenaltyVisualizationHook',
+    'ROOT',
     'RegularizedMSELoss',
     'SafeCheckpointHook',
     'SideSwaps',

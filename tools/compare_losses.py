@@ -163,7 +163,7 @@ def main() -> None:
     init_default_scope('mmpose')
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('Terminated.'))
     console = Console(highlight=False, markup=False)
-    command = shlex.join(['python', 'tools/compare_losses.py', *sys.argv[1:]])
+    command = shlex.join(['python', *sys.argv])
 
     def report() -> Tuple[Optional[comparison_report.Comparison], List[Path]]:
         """Of the trainings that have ended, in the order of the losses."""

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
-import pandas as pd
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -46,6 +45,7 @@ from .configs import (
     parse_options,
     read_config,
 )
+from .extras import pd
 from .files import read_json, write_json, write_text
 from .losses import drop_schedules, set_loss
 from .progress import can_move

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 import numpy as np
-import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
+from .extras import pd
 from .figures import STYLE, plt
 from .files import replace, write_text
 from .report import markdown_table, sheet

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-from filelock import FileLock, Timeout
-
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file so that it is there as a whole or not at all."""
@@ -38,6 +36,9 @@ def lock(path: Path) -> Iterator[None]:
 
     It is the system's, which takes it back from a process that was killed.
     """
+    # Here, since metrics use this module, and must need no more than MMPose.
+    from filelock import FileLock, Timeout
+
     held = FileLock(path)
     owner = path.with_name(f'{path.name}.owner')
     try:

@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, Optional, Sequence
 
-import pandas as pd
-import tabulate  # noqa: F401  to_markdown fails late without
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table as Sheet
 from rich.text import Text
 
+from .extras import pd
 from .files import read_json, replace, write_text
 from .tables import NOT_PUBLISHED, Table, number, result
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import List, NamedTuple
 
 import numpy as np
-import pandas as pd
 from scipy import stats
+
+from .extras import pd
 
 LEVEL = 0.95
 

@@ -44,7 +44,7 @@ from mmpose_lossplus.losses import LogitHeatmapLoss
 try:
     from mmpose_lossplus.experiments import export
 except ImportError as error:
-    sys.exit(f'{error}: run "pip install onnx onnxruntime".')
+    sys.exit(f'{error}: run pip install "mmpose_lossplus[export]".')
 
 LIGHT = 'light head'
 UNSPLIT = 'light head, not split'

@@ -177,7 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     text = 'folder of the data set (default: %(default)s)'
     parser.add_argument('--out', type=Path, default='data/demo', help=text)
-    root = parser.parse_args().out
+    root = parser.parse_args().out.absolute()
     stamp = root / STAMP
     made = stamp.exists()
     if made and stamp.read_text() == sha256(ANNOTATIONS, Path(__file__)):

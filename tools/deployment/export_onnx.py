@@ -17,7 +17,7 @@ from mmpose_lossplus.experiments.weights import load_from_file, summary
 try:
     from mmpose_lossplus.experiments import export
 except ImportError as error:
-    sys.exit(f'{error}: run "pip install onnx onnxruntime".')
+    sys.exit(f'{error}: run pip install "mmpose_lossplus[export]".')
 
 TOLERANCE = 1e-4  # of the largest value
 

@@ -1,11 +1,13 @@
 """The main job on real pictures: data, training, test, pictures, table.
 
 With --full it goes the whole way: a person detector is trained too, finds the
-boxes for the test, and both draw the poses in a clip.
+boxes for the test, and both draw the poses in a clip. All is written below the
+working directory.
 """
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -26,18 +28,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mmpose_lossplus.experiments.configs import ROOT, TOOLS
 from mmpose_lossplus.experiments.figures import plt
 from mmpose_lossplus.experiments.progress import status
 
-ROOT = Path(__file__).resolve().parents[2]
 LOSSES = ('mse', 'amse', 'rmse', 'fmse', 'anchor', 'hmw')
 # What only repeats in the lines of the log.
 NOISE = re.compile(r'(lr|time|data_time|loss|coco/A[PR] \(.\)): \S+ *')
-DETECTOR = Path('configs', 'detectors', 'rtmdet-nano_1xb4-30e_demo-person.py')
+CONFIGS = ROOT / 'configs'
+DETECTOR = CONFIGS / 'detectors' / 'rtmdet-nano_1xb4-30e_demo-person.py'
 BOX_FILE = (
     'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'
 )
 PEOPLE, COLUMNS = 12, 4  # of the contact sheet
+# Threads that wait give their core away: with other work on the machine the
+# training takes a fifth of the time, see docs/speed.md.
+PATIENT = dict(OMP_WAIT_POLICY='PASSIVE')
 
 
 def run_step(title: str, script: str, *args) -> float:
@@ -51,10 +57,10 @@ def run_step(title: str, script: str, *args) -> float:
     console.rule(Text(title, style='bold'), align='left')
     start = time.time()
     logs = script in ('train.py', 'test.py')
-    command = [sys.executable, ROOT / 'tools' / script, *args]
+    command = [sys.executable, TOOLS / script, *args]
     process = subprocess.Popen(
         [str(part) for part in command],
-        cwd=ROOT,
+        env={**PATIENT, **os.environ},
         stdout=subprocess.PIPE if logs else None,
         stderr=subprocess.STDOUT if logs else None,
         encoding='utf-8',
@@ -78,7 +84,7 @@ def run_step(title: str, script: str, *args) -> float:
 
 
 def last_checkpoint(folder: Path) -> Path:
-    path = ROOT / folder / 'last_checkpoint'
+    path = folder / 'last_checkpoint'
     return Path(path.read_text(encoding='utf-8'))
 
 
@@ -107,7 +113,7 @@ def draw_sheet(dump: Path, out: Path) -> None:
         x, y, w, h = label['bbox']
         size = np.array([0.75, 1]) * max(w / 0.75, h) * 1.2
         corner = (x + w / 2, y + h / 2) - size / 2
-        path = ROOT / person['img_path']
+        path = Path(person['img_path'])
         image = mmcv.imread(path, channel_order='rgb')
         crop = mmcv.imcrop(image, np.r_[corner, corner + size], pad_fill=255)
         crop = mmcv.imresize(crop, (240, 320))
@@ -137,9 +143,8 @@ def main() -> None:
     args = parser.parse_args()
 
     token = '' if args.loss == 'mse' else f'{args.loss}-'
-    (config,) = (ROOT / 'configs' / 'demo').glob(
-        f'td-hm_mobilenetv3-dwattn_{token}1xb*.py'
-    )
+    pattern = f'demo/td-hm_mobilenetv3-dwattn_{token}1xb*.py'
+    (config,) = CONFIGS.glob(pattern)
     work_dir = args.work_dir / f'demo_{args.loss}'
     detector = args.work_dir / 'demo_detector'
     options = ['--cfg-options', f'data_root={args.data}']
@@ -156,13 +161,13 @@ def main() -> None:
     box_files = {'annotated': None, 'simulated': args.data / BOX_FILE}
     if args.full:
         detect = ('--work-dir', detector, *options)
-        run_step('Training (detector)', 'train.py', ROOT / DETECTOR, *detect)
+        run_step('Training (detector)', 'train.py', DETECTOR, *detect)
         found, val = last_checkpoint(detector), 'val2017'
         annotations = args.data / f'annotations/person_keypoints_{val}.json'
         run_step(
             'Person boxes',
             'dataset_converters/detect_persons.py',
-            *(ROOT / DETECTOR, found, '--img-root', args.data / val),
+            *(DETECTOR, found, '--img-root', args.data / val),
             *('--ann', annotations, '--out', detector / 'boxes.json'),
             *('--max-per-img', 20),  # as many as COCO's keypoint AP looks at
         )
@@ -179,7 +184,7 @@ def main() -> None:
             *('--out', f'{stem}.json', '--dump', f'{stem}.pkl'),
             *(*options, *more),
         )
-        text = (ROOT / f'{stem}.json').read_text(encoding='utf-8')
+        text = Path(f'{stem}.json').read_text(encoding='utf-8')
         score = json.loads(text)
         keys = ('coco/AP', 'coco/AP .5', 'coco/AP .75', 'coco/AR')
         table.add_row(boxes, *(f'{score[key]:.3f}' for key in keys))
@@ -189,13 +194,11 @@ def main() -> None:
         run_step(
             'Clip',
             *('infer.py', clip, '--pose', config, checkpoint, '--overwrite'),
-            *('--det', ROOT / DETECTOR, found, '--out', work_dir / 'clip'),
+            *('--det', DETECTOR, found, '--out', work_dir / 'clip'),
         )
         files['clip'] = work_dir / 'clip' / clip.name
     files['contact sheet'] = work_dir / 'held_out.png'
-    draw_sheet(
-        ROOT / work_dir / 'annotated.pkl', ROOT / files['contact sheet']
-    )
+    draw_sheet(work_dir / 'annotated.pkl', files['contact sheet'])
     files.update(checkpoint=checkpoint, config=config)
 
     console = Console()
@@ -203,7 +206,8 @@ def main() -> None:
     console.print(table)
     console.print(f'training        {seconds / 60:.1f} minutes')
     for name, path in files.items():
-        console.print(f'{name:15} {path}', soft_wrap=True, highlight=False)
+        line = f'{name:15} {path.absolute()}'
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 if __name__ == '__main__':
