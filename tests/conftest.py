@@ -1,7 +1,10 @@
+import gc
+
 import mmengine
 import numpy as np
 import pytest
 import torch
+from mmengine.config import config
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.visualization import Visualizer
 from mmpose.codecs import MSRAHeatmap
@@ -12,12 +15,34 @@ from scipy.io import savemat
 from .factories import (
     SHARED,
     call_tool,
+    run_main,
     write_lsp,
     write_mpii_release,
     write_noise,
 )
 
 register_all_modules()
+
+
+def remember(function):
+    """Call a function of a text once for each text."""
+    known = {}
+
+    def call(text, **kwargs):
+        if text not in known:
+            known[text] = function(text, **kwargs)
+        return known[text]
+
+    return call
+
+
+# Of every checkpoint, and it takes longer than a small training.
+config.FormatCode = remember(config.FormatCode)
+
+
+def pytest_collection_finish():
+    """Nothing that is there by now is garbage, which MMEngine collects."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +150,7 @@ def mpii_data(tmp_path_factory):
     release = write_mpii_release(root)
     release = release.rename(folder / release.name)
     converter = 'dataset_converters/mpii_test_to_json.py'
-    call_tool(converter, release, '--out', folder / 'mpii_test.json')
+    run_main(converter, release, '--out', folder / 'mpii_test.json')
     return root
 
 
@@ -134,7 +159,7 @@ def lsp_data(tmp_path_factory):
     """Noise with people somewhere, in LSP's and LSP-extended's layouts."""
     root = tmp_path_factory.mktemp('lsp')
     write_lsp(root)
-    call_tool(
+    run_main(
         'dataset_converters/lsp_to_coco.py',
         *('--lsp', root / 'lsp_dataset_original'),
         *('--lspet', root / 'lspet_dataset'),

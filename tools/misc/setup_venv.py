@@ -43,9 +43,7 @@ STACKS = dict(
         '-std=c++20',  # mmcv asks for C++17
         ('xtcocotools',),
     ),
-    openmmlab=Stack(
-        ((3, 9), (3, 11)), ('mmengine', 'mmcv', 'mmdet'), 2.5, 10
-    ),
+    openmmlab=Stack(((3, 9), (3, 11)), ('mmengine', 'mmcv', 'mmdet'), 2.5, 10),
 )
 BUILD = ('pip', 'setuptools', 'wheel', 'ninja', 'psutil', 'cython', 'numpy')
 
@@ -179,7 +177,16 @@ def xtcocotools_for_python_3_13(python: Path, pip: list, folder: str) -> Path:
     no longer gives (PEP 667). pip unpacks it before it asks for the version,
     and fails there.
     """
-    command = [python, '-m', 'pip', 'download', '-q', '--no-deps', '-d', folder]
+    command = [
+        python,
+        '-m',
+        'pip',
+        'download',
+        '-q',
+        '--no-deps',
+        '-d',
+        folder,
+    ]
     command += ['--no-clean', '--no-build-isolation', '--no-binary', ':all:']
     command += ['xtcocotools', *pip]
     env = {**os.environ, 'TMPDIR': folder}
