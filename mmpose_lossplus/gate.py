@@ -1,4 +1,4 @@
-"""Refuse hosts that this package was not written for, before it imports them."""
+"""Refuse hosts that this package was not written for."""
 
 import importlib
 import importlib.util

@@ -7,6 +7,7 @@ can go.
 import codecs
 import pickle
 import re
+from collections import Counter
 from functools import wraps
 from types import SimpleNamespace
 from typing import Any, Callable, List, Sequence, Tuple, Union
@@ -25,6 +26,9 @@ try:
 except ImportError:  # NumPy 1
     from numpy.core import multiarray
 
+_torch_load = torch.load
+# From there on it refuses what it is not told of; before, it loads anything.
+SAFE_BY_DEFAULT = digit_version(torch.__version__) >= digit_version('2.6.0')
 
 # Pickle refers to these by getattr(owner, name).
 METHODS = {
@@ -51,8 +55,8 @@ def saved_by_mmengine() -> List[Tuple[Any, str]]:
     """What a checkpoint of MMEngine's runner names beside weights.
 
     The log (``HistoryBuffer``, arrays), the best score (a NumPy scalar), the
-    data set's meta information (arrays of numbers) and the one scheduler that
-    keeps a function of its own.
+    data set's meta information (arrays of numbers), the milestones of a
+    scheduler and the one scheduler that keeps a function of its own.
 
     Returns:
         list: Pairs of an object and the name by which it is saved. NumPy 2
@@ -65,6 +69,7 @@ def saved_by_mmengine() -> List[Tuple[Any, str]]:
     classes += [type(np.dtype(code)) for code in codes]
     return [
         (_method, 'builtins.getattr'),
+        (Counter, 'collections.Counter'),
         *((cls, f'{cls.__module__}.{cls.__qualname__}') for cls in classes),
         *(
             (getattr(multiarray, name), f'numpy.{core}.multiarray.{name}')
@@ -114,16 +119,13 @@ def load_checkpoint(file: Any, map_location: Any = None, **kwargs) -> dict:
         return _torch_load(file, map_location, **kwargs)
     except pickle.UnpicklingError as error:
         found = re.search(r'GLOBAL (\S+)', str(error))
+        if not found:  # half of a file, or of something else
+            raise
         raise pickle.UnpicklingError(
-            f'{file} is not loaded, because it names '
-            f'{found[1] if found else "more"} beside weights and what '
-            'MMEngine saves with them, and could run any code.'
+            f'{file} is not loaded, because it names {found[1]} beside '
+            'weights and what MMEngine saves with them, and could run any '
+            'code.'
         ) from error
-
-
-_torch_load = torch.load
-# From there on it refuses what it is not told of; before, it loads anything.
-SAFE_BY_DEFAULT = digit_version(torch.__version__) >= digit_version('2.6.0')
 
 
 def load_checkpoints_safely() -> None:

@@ -1,128 +1,25 @@
-"""What importing the package does outside of it.
+"""What importing the package does outside of it."""
 
-PyTorch 2.6 and newer loads weights only. With an older one the list of what
-checkpoints may name stands behind an unpickler of this file's, as strict.
-"""
-
-import importlib
-import importlib.util
+import functools
+import os
 import pickle
-import subprocess
-import sys
+import threading
 from collections import OrderedDict
 from datetime import date
-from importlib import metadata
-from types import SimpleNamespace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import scheduler
-from mmengine.utils import digit_version
+from mmengine.runner import CheckpointLoader, load_checkpoint
 
 from mmpose_lossplus import host
 
-from .factories import ROOT, Peak, TinyModel, loader, tiny_runner
+from .factories import Peak, TinyModel, loader, tiny_runner
 
-STRICT = digit_version(torch.__version__) >= digit_version('2.6.0')
 LOSS = dict(type='AsymmetricMSELoss')
-ALLOWED = {name: thing for thing, name in host.saved_by_mmengine()}
-
-
-@pytest.mark.parametrize(
-    ('package', 'found', 'message'),
-    [
-        ('mmcv', '2.2.0', 'needs mmcv>=2.1.0,<2.2.0, but found 2.2.0.'),
-        ('mmcv', '2.0.1', 'needs mmcv>=2.1.0,<2.2.0, but found 2.0.1.'),
-        ('mmpose', '0.29.0', 'needs mmpose>=1.3.0,<1.4.0, but found 0.29.0.'),
-        ('mmpose', '1.4.0', 'but found 1.4.0.'),
-        ('mmengine', '0.9.1', 'needs mmengine>=0.10.0,<1.0.0'),
-        ('mmcv', None, 'but found no such package.'),
-    ],
-)
-def test_unsupported_host(package, found, message, monkeypatch):
-    version = metadata.version
-
-    def fake(name):
-        if name != package:
-            return version(name)
-        if found is None:
-            raise metadata.PackageNotFoundError(name)
-        return found
-
-    monkeypatch.setattr(metadata, 'version', fake)
-    with pytest.raises(ImportError) as error:
-        host.check_versions()
-    assert message in str(error.value)
-    assert str(error.value).count('\n') == 0
-
-
-def test_mmcv_without_ops(monkeypatch):
-    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    with pytest.raises(ImportError, match='compiled ops'):
-        host.check_versions()
-
-
-def test_gate_comes_before_any_import_of_a_host(tmp_path):
-    """An unsupported host that fails at import must not hide the sentence."""
-    info = tmp_path / 'mmpose-9.9.dist-info'
-    info.mkdir()
-    (info / 'METADATA').write_text('Name: mmpose\nVersion: 9.9\n')
-    (tmp_path / 'mmpose.py').write_text('raise RuntimeError("imported")')
-    result = subprocess.run(
-        [sys.executable, '-c', 'import mmpose_lossplus'],
-        env={'PYTHONPATH': f'{tmp_path}:{ROOT}'},
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert 'needs mmpose>=1.3.0,<1.4.0, but found 9.9' in result.stderr
-    assert 'imported' not in result.stderr
-
-
-def test_setup_requires_the_same_hosts():
-    text = (ROOT / 'setup.py').read_text(encoding='utf-8')
-    for name, (minimum, maximum) in host.HOST_VERSIONS.items():
-        assert f"'{name}>={minimum},<{maximum}'" in text
-
-
-def test_pinned_hosts_are_supported():
-    pins = [
-        line.split('==')
-        for file in ('mminstall', 'runtime')
-        for line in (ROOT / 'requirements' / f'{file}.txt')
-        .read_text(encoding='utf-8')
-        .splitlines()
-        if line.startswith(('mmengine', 'mmcv', 'mmpose'))
-    ]
-    assert len(pins) == 3
-    for name, version in pins:
-        minimum, maximum = (
-            tuple(map(int, v.split('.'))) for v in host.HOST_VERSIONS[name]
-        )
-        assert minimum <= tuple(map(int, version.split('.'))) < maximum
-
-
-class StrictUnpickler(pickle.Unpickler):
-    """Knows PyTorch's own names and those of the list."""
-
-    def find_class(self, module, name):
-        full = f'{module.replace("__builtin__", "builtins")}.{name}'
-        if full in ALLOWED:
-            return ALLOWED[full]
-        if module in ('torch', 'torch._utils', 'collections', '_codecs'):
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f'{full} is not allowed')
-
-
-def load_strictly(path):
-    if STRICT:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    module = SimpleNamespace(
-        __name__='strict', Unpickler=StrictUnpickler, load=pickle.load
-    )
-    return torch.load(path, map_location='cpu', pickle_module=module)
 
 
 def saved(content, tmp_path):
@@ -162,7 +59,7 @@ def train(work_dir, max_epochs=2, **kwargs):
 
 def test_a_training_is_read_as_it_was_written(tmp_path):
     train(tmp_path).train()
-    checkpoint = load_strictly(tmp_path / 'epoch_2.pth')
+    checkpoint = host.load_checkpoint(tmp_path / 'epoch_2.pth')
     assert set(checkpoint) == {
         *('meta', 'state_dict', 'ema_state_dict', 'message_hub'),
         *('optimizer', 'param_schedulers'),
@@ -180,7 +77,7 @@ def test_a_training_is_read_as_it_was_written(tmp_path):
     _, _, one_cycle = checkpoint['param_schedulers']
     assert one_cycle['anneal_func'](0.0, 1.0, 0.5) == 0.5
     best = next(tmp_path.glob('best_peak_*.pth'))
-    assert set(load_strictly(best)['state_dict']) == set(
+    assert set(host.load_checkpoint(best)['state_dict']) == set(
         TinyModel(LOSS).state_dict()
     )
 
@@ -188,7 +85,9 @@ def test_a_training_is_read_as_it_was_written(tmp_path):
 def test_resume_and_load_from(tmp_path):
     """MMEngine's own calls, in whatever way this PyTorch loads."""
     train(tmp_path / 'a').train()
-    trained = load_strictly(tmp_path / 'a' / 'epoch_2.pth')['state_dict']
+    trained = host.load_checkpoint(tmp_path / 'a' / 'epoch_2.pth')[
+        'state_dict'
+    ]
     resumed = train(tmp_path / 'a', max_epochs=3, resume=True)
     resumed.train()
     assert resumed.iter == 6
@@ -226,14 +125,16 @@ SCHEDULERS = dict(
 def test_every_scheduler(name, tmp_path):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
     built = getattr(scheduler, name)(optimizer, **SCHEDULERS[name])
-    state = load_strictly(saved(built.state_dict(), tmp_path))
+    state = host.load_checkpoint(saved(built.state_dict(), tmp_path))
     assert set(state) == set(built.state_dict())
 
 
 @pytest.mark.parametrize('dtype', [bool, *'bBhHiIlLqQefd'])
 def test_numbers_of_each_kind(dtype, tmp_path):
     array = np.array([[0, 1], [1, 0]], dtype=dtype)
-    loaded = load_strictly(saved(dict(a=array, b=array[0, 1]), tmp_path))
+    loaded = host.load_checkpoint(
+        saved(dict(a=array, b=array[0, 1]), tmp_path)
+    )
     np.testing.assert_array_equal(loaded['a'], array)
     assert loaded['a'].dtype == loaded['b'].dtype == array.dtype
     assert loaded['b'] == 1
@@ -271,8 +172,62 @@ class Leak(HistoryBuffer):
     ],
     ids=lambda x: type(x).__name__,
 )
-def test_anything_else_stays_refused(content, tmp_path, capsys):
+def test_anything_else_is_refused(content, tmp_path, capsys):
     path = saved(dict(state_dict={}, meta=content), tmp_path)
     with pytest.raises(pickle.UnpicklingError):
-        load_strictly(path)
+        host.load_checkpoint(path)
     assert capsys.readouterr().out == ''
+
+
+@pytest.fixture(params=['a path', 'a URL', 'a file of PyTorch before 1.6'])
+def malicious(request, tmp_path, monkeypatch):
+    """What MMEngine would load a checkpoint from, and what that writes."""
+    victim = tmp_path / 'written'
+    content = dict(state_dict={}, meta=Call(os.mkdir, str(victim)))
+    old = request.param == 'a file of PyTorch before 1.6'
+    path = str(tmp_path / 'evil.pth')
+    torch.save(content, path, _use_new_zipfile_serialization=not old)
+    if request.param != 'a URL':
+        yield path, victim
+        return
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    handler = functools.partial(QuietHandler, directory=tmp_path)
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}/evil.pth', victim
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def test_mmengine_runs_nothing(malicious):
+    """Where it loads, whoever made it, and however old PyTorch is."""
+    file, victim = malicious
+    model = TinyModel(LOSS)
+    for load in (
+        lambda: CheckpointLoader.load_checkpoint(file, 'cpu'),
+        lambda: load_checkpoint(model, file),
+        lambda: tiny_runner(victim.parent, LOSS).resume(file),
+        lambda: tiny_runner(victim.parent, LOSS, load_from=file).train(),
+    ):
+        with pytest.raises(pickle.UnpicklingError, match='because it names'):
+            load()
+        assert not victim.exists()
+
+
+def test_loading_elsewhere_is_left_alone():
+    """Another library's files are its own affair."""
+    assert torch.load.__module__ == 'torch.serialization'
+
+
+def test_weights_that_one_trusts(tmp_path):
+    """The way out that docs/long_runs.md shows."""
+    content = dict(state_dict=TinyModel(LOSS).state_dict(), at=date.today())
+    path = saved(content, tmp_path)
+    trusted = torch.load(path, map_location='cpu', weights_only=False)
+    torch.save(dict(state_dict=trusted['state_dict']), tmp_path / 'new.pth')
+    loaded = load_checkpoint(TinyModel(LOSS), str(tmp_path / 'new.pth'))
+    assert set(loaded['state_dict']) == set(content['state_dict'])

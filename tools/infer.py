@@ -27,12 +27,12 @@ from mmpose.codecs import MegviiHeatmap, MSRAHeatmap, UDPHeatmap
 from mmpose.evaluation.functional import nms
 from mmpose.models import TopdownPoseEstimator
 from mmpose.structures import PoseDataSample, merge_data_samples
-from rich.progress import track
 
 import mmpose_lossplus  # noqa: F401  registers the components
 from mmpose_lossplus.experiments import weights
 from mmpose_lossplus.experiments.configs import read_config
 from mmpose_lossplus.experiments.files import write_text
+from mmpose_lossplus.experiments.progress import track
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.tif', '.tiff', '.webp')
 # What OpenCV, Pillow and PyTorch raise of pictures that they cannot take.

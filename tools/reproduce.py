@@ -35,7 +35,6 @@ from typing import Any, Dict, Iterator, List, Tuple
 from mmengine.config import Config
 from mmpose.registry import METRICS
 from rich.console import Console
-from rich.text import Text
 
 from mmpose_lossplus.experiments import configs, report, tables, trainings
 from mmpose_lossplus.experiments.checkpoints import (
@@ -44,6 +43,7 @@ from mmpose_lossplus.experiments.checkpoints import (
     rewind,
 )
 from mmpose_lossplus.experiments.files import read_json, write_json
+from mmpose_lossplus.experiments.progress import status
 from mmpose_lossplus.experiments.trainings import Step, StepError
 
 TOOLS = Path(__file__).resolve().parent
@@ -341,9 +341,9 @@ def launch(step: Step, title: str, command: List[str]) -> None:
     begin = time.time()
     process = trainings.start(step, command)
     try:
-        with console.status('starting') as status:
+        with status(console) as show:
             while process.poll() is None:
-                status.update(Text(step.progress() or 'starting'))
+                show(step.progress() or 'starting')
                 time.sleep(0.2)
     finally:
         trainings.stop(process)

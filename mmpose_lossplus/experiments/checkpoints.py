@@ -4,14 +4,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Optional
 
-import torch
-
+from ..host import load_checkpoint
 from .files import write_text
 
 
 def read_checkpoint(path: Path) -> dict:
     """Read what a checkpoint says of itself; its weights stay on the disk."""
-    return torch.load(str(path), map_location='cpu', mmap=True)
+    return load_checkpoint(str(path), map_location='cpu', mmap=True)
 
 
 def checkpoint_to_resume(folder: Path) -> Optional[Path]:

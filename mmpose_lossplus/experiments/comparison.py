@@ -48,6 +48,7 @@ from .configs import (
 )
 from .files import read_json, write_json, write_text
 from .losses import drop_schedules, set_loss
+from .progress import can_move
 from .statistics import Logged, read_logs
 
 # Of which more is better.
@@ -400,7 +401,8 @@ def train_all(
             run.complete(score)
     todo = [run for run in runs if not (run.logged or run.problem)]
     todo.sort(key=lambda run: args.seeds.index(run.seed))  # all losses first
-    if todo and not console.is_terminal:
+    moving = can_move(console)
+    if todo and not moving:
         names = ', '.join(map(str, todo))
         logs = args.work_dir / '<loss>' / 'seed<S>' / 'train.log'
         line = f'{len(todo)} trainings to do, with logs in {logs}: {names}'
@@ -409,7 +411,7 @@ def train_all(
     with contextlib.ExitStack() as stack:
         for run in todo:
             stack.enter_context(trainings.hold(run.step.folder))
-        if console.is_terminal:
+        if moving:
             stack.enter_context(live_table(runs, score, console))
         try:
             while todo or running:
@@ -428,7 +430,7 @@ def train_all(
                         run.problem = str(error)
                     with contextlib.suppress(OSError):  # there is another
                         report()
-                    if not console.is_terminal:
+                    if not moving:
                         done = sum(bool(x.logged) for x in runs)
                         line = f'{run}: {score} {run.state(score)}'
                         line += f' {run.problem}' * bool(run.problem)

@@ -12,6 +12,7 @@ import tempfile
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from types import SimpleNamespace
 
 import mmpose
@@ -83,6 +84,8 @@ def run(script: str, *parts: str) -> None:
     try:
         with lock(Path(cfg.work_dir, LOCK)) if alone else nullcontext():
             host.main()
+    except UnpicklingError as error:  # of load_from, or what it resumes from
+        sys.exit(str(error))
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise

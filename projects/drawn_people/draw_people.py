@@ -20,6 +20,8 @@ from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from numpy import ndarray
 from numpy.random import Generator
 
+from mmpose_lossplus.experiments.progress import track
+
 META = parse_pose_metainfo(CocoDataset.METAINFO)
 JOINTS = list(META['keypoint_name2id'])
 BODY = mmengine.load(Path(__file__).with_name('body.yaml'))
@@ -375,8 +377,7 @@ def draw_picture(
 def write(root: Path, split: str, numbers: range, seed: int, **options):
     """Draw the pictures of these numbers as a part of COCO 2017."""
     images, annotations = [], []
-    print(f'Drawing {len(numbers)} pictures for {split}', flush=True)
-    for number in mmengine.track_iter_progress(numbers):
+    for number in track(numbers, f'Pictures for {split}'):
         rng = np.random.default_rng((seed, number))
         image, anns = draw_picture(rng, **options)
         file = root / split / f'{number:012d}.jpg'

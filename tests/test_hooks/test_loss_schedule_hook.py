@@ -82,7 +82,16 @@ def test_resumed_in_the_middle(tmp_path):
 
 
 class Compiled(Recorder):
-    """Ask a loss that was compiled before the first step in each step."""
+    """Ask a loss that was compiled before the first step in each step.
+
+    Not before the weights are made: MMEngine marks each module there, and
+    the compiled one passes its marks on.
+    """
+
+    def before_train(self, runner):
+        head = runner.model.head
+        head.loss_module = torch.compile(head.loss_module, backend='eager')
+        super().before_train(runner)
 
     def after_train_iter(self, runner, batch_idx, data_batch, outputs):
         loss = runner.model.head.loss_module
@@ -104,8 +113,6 @@ def dynamo(monkeypatch):
 def test_a_compiled_loss_changes(tmp_path, dynamo):
     recorder = Compiled(schedule=WARM_UP)
     runner = tiny_runner(tmp_path, ANCHOR, 4, custom_hooks=[recorder])
-    head = runner.model.head
-    head.loss_module = torch.compile(head.loss_module, backend='eager')
     runner.train()
     assert dynamo.guard_nn_modules
     for compiled, eager in recorder.seen:

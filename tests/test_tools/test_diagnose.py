@@ -54,7 +54,8 @@ def run(monkeypatch, tmp_path):
 
 def test_table(files, run, capsys):
     numbers = run(*files)
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
+    assert '\r' not in told  # but a line
     metrics = diagnostic_metrics(Config.fromfile(files[1]))
     assert len(metrics) == len({name.split('/')[0] for name in numbers})
     for name, value in numbers.items():

@@ -20,7 +20,6 @@ import mmengine
 from mmengine.config import Config, DictAction
 from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
-from mmengine.utils import track_iter_progress
 from mmpose.registry import DATASETS
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +28,7 @@ from mmpose_lossplus import diagnostic_metrics
 from mmpose_lossplus.experiments.configs import read_config
 from mmpose_lossplus.experiments.files import write_json
 from mmpose_lossplus.experiments.losses import parse_losses
+from mmpose_lossplus.experiments.progress import track
 from mmpose_lossplus.experiments.weights import summary
 
 Numbers = Dict[str, Dict[str, float]]
@@ -86,10 +86,7 @@ def diagnose(
             configs = [config for config in configs if 'loss' in config]
         evaluator = Evaluator(configs)
         evaluator.dataset_meta = dataset.metainfo
-        numbers = evaluator.offline_evaluate(
-            track_iter_progress(samples, file=sys.stderr)
-        )
-        print(file=sys.stderr)
+        numbers = evaluator.offline_evaluate(track(samples, name))
         for metric in evaluator.metrics:
             title = inspect.getdoc(metric).splitlines()[0].rstrip('.')
             for key, value in numbers.items():

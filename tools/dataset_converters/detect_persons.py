@@ -18,11 +18,13 @@ Several GPUs: torchrun --nproc_per_node 8 (this) --launcher pytorch, or slurm.
 """
 
 import argparse
+import io
 import json
 import os
 import re
 import sys
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
@@ -34,6 +36,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.fileio import join_path, list_dir_or_file
+from mmengine.hooks import Hook
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, Runner
@@ -49,6 +52,7 @@ except ModuleNotFoundError as error:
 
 from mmpose_lossplus.experiments import entries
 from mmpose_lossplus.experiments.files import write_text
+from mmpose_lossplus.experiments.progress import track
 from mmpose_lossplus.experiments.weights import (
     exit_on_misfit,
     load_weights,
@@ -148,6 +152,17 @@ class PersonBoxes(CocoMetric):
             for image, _ in results
         }
         return super().compute_metrics(results)
+
+
+class ProgressHook(Hook):
+    """Tells how many batches are done."""
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        self.batches = track(range(len(runner.test_dataloader)), 'Batches')
+        next(self.batches)
+
+    def after_test_iter(self, *args, **kwargs) -> None:
+        next(self.batches, None)
 
 
 def list_folder(root: str) -> List[dict]:
@@ -316,7 +331,6 @@ def build_runner(
         metric_items=METRICS,
     )
     batch_size = args.batch_size or cfg.test_dataloader.get('batch_size', 1)
-    interval = max(len(images) // batch_size // 20, 1)
     runner = Runner(
         model,
         work_dir=folder,
@@ -328,15 +342,13 @@ def build_runner(
         ),
         test_evaluator=Evaluator(metric),
         test_cfg=dict(),
-        default_hooks=dict(logger=dict(type='LoggerHook', interval=interval)),
+        default_hooks=dict(logger=None),
         launcher=args.launcher,
         env_cfg=cfg.get('env_cfg') or dict(dist_cfg=dict(backend='nccl')),
         log_level='WARNING',
     )
     if is_main_process():
-        # The progress, without the environment and the hooks.
-        for part in (runner.logger, *runner.logger.handlers):
-            part.setLevel('INFO')
+        runner.register_hook(ProgressHook())
     return runner, metric
 
 
@@ -401,7 +413,10 @@ def main() -> None:
     args = parse_args()
     # In the C locale, names of pictures need not be printable.
     sys.stdout.reconfigure(errors='backslashreplace')
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        redirect_stdout(io.StringIO()),  # pycocotools prints all its steps
+    ):
         try:
             runner, metric = build_runner(args, folder)
             args.out.parent.mkdir(parents=True, exist_ok=True)

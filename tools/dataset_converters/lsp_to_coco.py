@@ -41,11 +41,11 @@ from typing import List, NamedTuple, Optional, Tuple
 
 import mmcv
 import numpy as np
-from rich.progress import track
 from scipy.io import loadmat
 
 from mmpose_lossplus.datasets import LspDataset
 from mmpose_lossplus.experiments.files import write_text
+from mmpose_lossplus.experiments.progress import track
 
 # COCO's image and annotation of a picture.
 Pair = Tuple[dict, Optional[dict]]
@@ -96,8 +96,7 @@ def convert(folder: Path, source: Source, joints: np.ndarray) -> List[Pair]:
             f'of {len(names)} pictures with joints are missing.'
         )
     pairs = []
-    # One line that moves on a terminal, and one at the end elsewhere.
-    for i, name in enumerate(track(names, f'{len(names)} of {source.name}')):
+    for i, name in enumerate(track(names, source.name)):
         # As MMPose will read it, with the camera's orientation applied.
         picture = mmcv.imread(str(folder / 'images' / name))
         if picture is None:

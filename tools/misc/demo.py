@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from contextlib import nullcontext
 from pathlib import Path
 
 import mmcv
@@ -23,8 +24,10 @@ from mmpose.structures import PoseDataSample
 from mmpose.visualization import PoseLocalVisualizer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mmpose_lossplus.experiments.figures import plt
+from mmpose_lossplus.experiments.progress import status
 
 ROOT = Path(__file__).resolve().parents[2]
 LOSSES = ('mse', 'amse', 'rmse', 'fmse', 'anchor', 'hmw')
@@ -41,34 +44,36 @@ def run_step(title: str, script: str, *args) -> float:
     """Run a script of tools/, show what matters of what it prints.
 
     MMEngine's log opens with some hundred lines of environment and config;
-    they are in the log file of the work folder. Returns the seconds it took.
+    they are in the log file of the work folder. Scores stay, iterations only
+    tell how far it is. Returns the seconds it took.
     """
-    Console().rule(f'[bold]{title}', align='left')
+    console = Console(highlight=False, markup=False)
+    console.rule(Text(title, style='bold'), align='left')
     start = time.time()
+    logs = script in ('train.py', 'test.py')
     command = [sys.executable, ROOT / 'tools' / script, *args]
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE if logs else None,
+        stderr=subprocess.STDOUT if logs else None,
         encoding='utf-8',
         errors='replace',
     )
-    last, closing = deque(maxlen=40), []
-    for line in process.stdout:
-        last.append(line)
-        if script.endswith('detect_persons.py'):
-            # Its own lines follow the log.
-            closing = [] if ' - INFO - ' in line else [*closing, line]
-        elif script not in ('train.py', 'test.py'):
-            print(line, end='', flush=True)
-        elif 'Epoch(' in line and 'task/s' not in line:
-            text = line.split(' - INFO - ')[-1].strip()
-            print(NOISE.sub('', text), flush=True)
+    last = deque(maxlen=40)
+    # The other scripts have a moving line of their own.
+    with status(console) if logs else nullcontext() as show:
+        for line in process.stdout or ():
+            last.append(line)
+            if 'Epoch(' in line:
+                text = NOISE.sub('', line.split(' - INFO - ')[-1].strip())
+                if 'eta:' in text:
+                    show(text)
+                else:
+                    console.print(text, soft_wrap=True)
     if process.wait():
         sys.stdout.writelines(last)
         sys.exit(f'{script} failed with exit code {process.returncode}.')
-    sys.stdout.writelines(closing)
     return time.time() - start
 
 

@@ -69,12 +69,11 @@ def check_machine(venv: Path, stack: str) -> None:
     """Stop with one sentence if the environment cannot be made here."""
     first, last = STACKS[stack].pythons
     if not first <= sys.version_info[:2] <= last:
+        span = '{}.{} to {}.{}'.format(*first, *last)
         sys.exit(
-            'The {} stack needs Python {}.{} to {}.{}, but {} is {}: name '
-            'another one, as in "make PYTHON=python{}.{} STACK={} test".'.format(
-                *(stack, *first, *last, sys.executable),
-                *(sys.version.split()[0], *last, stack),
-            )
+            f'The {stack} stack needs Python {span}, but {sys.executable} is '
+            f'{sys.version.split()[0]}: name another one, as in "make PYTHON='
+            f'python{last[0]}.{last[1]} STACK={stack} test".'
         )
     header = Path(sysconfig.get_paths()['include'], 'Python.h')
     compiler = shutil.which(os.environ.get('CXX', 'c++'))
@@ -170,25 +169,16 @@ def compiler_with(flag: str, venv: Path) -> Path:
     return script
 
 
-def xtcocotools_for_python_3_13(python: Path, pip: list, folder: str) -> Path:
+def xtcocotools_for_python_3_13(python: Path, pins: list, folder: str) -> Path:
     """Unpack the source of xtcocotools, and mend it.
 
     Its setup.py reads what exec() has set from locals(), which Python 3.13
     no longer gives (PEP 667). pip unpacks it before it asks for the version,
     and fails there.
     """
-    command = [
-        python,
-        '-m',
-        'pip',
-        'download',
-        '-q',
-        '--no-deps',
-        '-d',
-        folder,
-    ]
+    command = [python, '-m', 'pip', 'download', '-q', '--no-deps', *pins]
     command += ['--no-clean', '--no-build-isolation', '--no-binary', ':all:']
-    command += ['xtcocotools', *pip]
+    command += ['-d', folder, 'xtcocotools']
     env = {**os.environ, 'TMPDIR': folder}
     subprocess.run(command, env=env, stderr=subprocess.DEVNULL)
     found = list(Path(folder).glob('*/xtcocotools*/setup.py'))
