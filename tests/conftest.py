@@ -11,6 +11,7 @@ from mmpose.codecs import MSRAHeatmap
 from mmpose.utils import register_all_modules
 from mmpose.visualization import PoseLocalVisualizer
 from scipy.io import savemat
+from yapf.yapflib import yapf_api
 
 from .factories import (
     SHARED,
@@ -36,8 +37,9 @@ def remember(function):
     return call
 
 
-# Of every checkpoint, and it takes longer than a small training.
-config.FormatCode = remember(config.FormatCode)
+# MMEngine formats the config of every checkpoint, which takes longer than a
+# small training; its versions import the function at different times.
+yapf_api.FormatCode = config.FormatCode = remember(yapf_api.FormatCode)
 
 
 def pytest_collection_finish():
