@@ -27,10 +27,12 @@ compare: venv
 		--losses $(LOSSES) --seeds $(SEEDS) --jobs 2 \
 		--work-dir work_dirs/compare/demo
 
-# The tests' models are so small that threads mostly wait for each other, and on
-# a busy machine for seconds.
+# A process for each core, of one thread: the tests' models are so small that
+# threads mostly wait for each other. At most 8, for each takes seconds to start
+# and gigabytes to train the largest model.
 test: venv lint
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest \
+		-n logical --maxprocesses 8 --dist worksteal $(ARGS)
 
 doctor: venv
 	$(VENV)/bin/python tools/misc/doctor.py

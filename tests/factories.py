@@ -3,12 +3,16 @@
 import copy
 import functools
 import importlib.util
+import multiprocessing
 import os
 import re
+import runpy
 import subprocess
 import sys
+import tempfile
 from itertools import count, zip_longest
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -74,6 +78,7 @@ NAME = re.compile(
     r'-(?P<height>\d+)x(?P<width>\d+)'
 )
 LOGITS = ('AnchorLoss', 'HeatmapFocalLoss')
+LOADERS = ('train', 'val', 'test')
 TABLES = load_tables()
 ROWS = [(table, row) for table in TABLES.values() for row in table.rows]
 
@@ -85,6 +90,13 @@ def load_tool(path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def run_main(path, *args):
+    """Run a script of tools/ in this process: imports take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [path, *map(str, args)])
+        load_tool(path).main()
 
 
 def call(*command, check=True, **kwargs):
@@ -106,6 +118,42 @@ def call_tool(path, *args, cwd=ROOT, env=None, check=True):
     command = (sys.executable, ROOT / 'tools' / path, *args)
     env = {**os.environ, **(env or {})}
     return call(*command, cwd=cwd, env=env, check=check)
+
+
+# Processes that begin with everything imported, which takes seconds; the
+# server, that they are copies of, has used neither threads nor a GPU.
+METHOD = 'forkserver' if hasattr(os, 'fork') else 'spawn'
+PROCESSES = multiprocessing.get_context(METHOD)
+PROCESSES.set_forkserver_preload(['tests.conftest'])
+
+
+def fork_tool(path, *args, cwd=ROOT, check=True):
+    """As :func:`call_tool`, where it matters not what was imported before."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, 'log')
+        command = [str(ROOT / 'tools' / path), *map(str, args)]
+        process = PROCESSES.Process(
+            target=_run_script, args=(command, cwd, dict(os.environ), log)
+        )
+        process.start()
+        process.join()
+        stdout = log.read_text(encoding='utf-8')
+    if check:
+        assert process.exitcode == 0, stdout[-3000:]
+    return SimpleNamespace(returncode=process.exitcode, stdout=stdout)
+
+
+def _run_script(command, cwd, env, log):
+    """What Python does with a command line, all output into a file."""
+    with open(log, 'wb') as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    sys.argv = command
+    sys.path.insert(0, os.path.dirname(command[0]))
+    runpy.run_path(command[0], run_name='__main__')
 
 
 @functools.lru_cache
@@ -472,19 +520,21 @@ def coco_samples(root, codec, target=True, udp=None, **kwargs):
 # Trainings: of a config, in several processes, and what they leave.
 
 
-def train_and_test(path, root, work_dir, **changes):
+def train_and_test(path, root, work_dir, train=True, **changes):
     """Metrics after a training of one batch, validated, saved and tested.
 
-    A config that can only be tested is tested with its own random weights;
-    ``changes`` are as of ``--cfg-options``.
+    Where ``train`` is false, or a config can only be tested, it is tested with
+    its own random weights; ``changes`` are as of ``--cfg-options``.
     """
-    cfg = Config.fromfile(path)
+    cfg = read(path)
     options = {
-        **tiny(root, 1, ('train', 'val', 'test')),
+        **tiny(root, 1, LOADERS),
         'work_dir': str(work_dir),
         'experiment_name': f'{path.stem}_{work_dir.name}',
         'env_cfg.mp_cfg.mp_start_method': 'fork',
-        'train_dataloader.dataset.indices': 2,
+        # One batch of each; Adam's state is twice as large as the model.
+        **{f'{x}_dataloader.dataset.indices': 2 for x in LOADERS},
+        'default_hooks.checkpoint.save_optimizer': False,
         **changes,
     }
     options = move_data(cfg, options)
@@ -497,7 +547,7 @@ def train_and_test(path, root, work_dir, **changes):
     cfg.merge_from_dict(options)
     cfg.model.get('module', cfg.model).backbone.init_cfg = None
     runner = Runner.from_cfg(cfg)
-    if cfg.model.type != 'MultiScaleTTA':
+    if train and cfg.model.type != 'MultiScaleTTA':
         runner.train()
         assert runner.iter == 1
     return runner.test()
@@ -506,7 +556,9 @@ def train_and_test(path, root, work_dir, **changes):
 def run_in_processes(function, number, folder):
     """Run a module's ``function(rank, number, empty folder)`` with gloo."""
     args = (function, number, folder)
-    torch.multiprocessing.spawn(_join, args, nprocs=number)
+    torch.multiprocessing.start_processes(
+        _join, args, nprocs=number, start_method=METHOD
+    )
 
 
 def _join(rank, function, number, folder):

@@ -1,4 +1,8 @@
-"""Every config trains an iteration and tests a batch by MMPose's runner."""
+"""Every config trains an iteration and tests a batch by MMPose's runner.
+
+Those that are there only to test what another one trained, whose model and
+training data they have by test_tables.py, are tested only.
+"""
 
 import zipfile
 
@@ -7,21 +11,31 @@ from scipy.io import loadmat
 
 from mmpose_lossplus.experiments import tables
 
-from .factories import CONFIGS, NAME, ROWS, call_tool, train_and_test
+from .factories import (
+    CONFIGS,
+    LOADERS,
+    NAME,
+    ROWS,
+    run_main,
+    train_and_test,
+)
 
 pytestmark = pytest.mark.slow
-LOADERS = ('train', 'val', 'test')
+TEST_ONLY = {row.test for _, row in ROWS} - {row.config for _, row in ROWS}
 
 
-def each_config_of(*data, testdev=True):
-    """Parametrize by the configs that train on one of some data sets."""
-    paths = [
-        path
-        for path in CONFIGS
-        if NAME.fullmatch(path.stem)['data'] in data
-        and (testdev or 'testdev' not in path.stem)
-    ]
+def configs_of(*data):
+    """The configs that train on one of some data sets."""
+    return [p for p in CONFIGS if NAME.fullmatch(p.stem)['data'] in data]
+
+
+def each(paths):
     return pytest.mark.parametrize('path', paths, ids=lambda p: p.stem)
+
+
+def run(path, root, work_dir, **changes):
+    train = path.stem not in TEST_ONLY
+    return train_and_test(path, root, work_dir, train, **changes)
 
 
 def check_metrics(path, metrics):
@@ -42,40 +56,52 @@ def check_metrics(path, metrics):
         assert tables.result(metrics, column) is not None, column
 
 
-@each_config_of('coco')
+@each(configs_of('coco'))
 def test_on_generated_coco(path, coco_data, tmp_path):
-    check_metrics(path, train_and_test(path, coco_data, tmp_path))
+    check_metrics(path, run(path, coco_data, tmp_path))
     if NAME.fullmatch(path.stem)['split']:
         (file,) = tmp_path.glob('*.zip')
         assert zipfile.ZipFile(file).testzip() is None
 
 
-@each_config_of('coco', testdev=False)
+def recipe(path):
+    """What decides how the data are prepared, and the loss they go into."""
+    name = NAME.fullmatch(path.stem)
+    return path.parent, *name.group('loss', 'gpus', 'batch', 'height')
+
+
+RECIPES = {recipe(p): p for p in configs_of('coco') if 'testdev' not in p.stem}
+
+
+@each(RECIPES.values())
 def test_on_real_coco(path, shared_data, tmp_path):
-    """On 159 pictures of COCO; they have no test-dev part and no box file."""
+    """On pictures of COCO, which have no test-dev part and no box file.
+
+    One model of each recipe: they differ in nothing that the data can reach.
+    """
     boxes = {f'{part}_dataloader.dataset.bbox_file': None for part in LOADERS}
     del boxes['train_dataloader.dataset.bbox_file']
     data = shared_data / 'coco_mini'
     check_metrics(path, train_and_test(path, data, tmp_path, **boxes))
 
 
-@each_config_of('mpii')
+@each(configs_of('mpii'))
 def test_on_generated_mpii(path, mpii_data, tmp_path):
-    check_metrics(path, train_and_test(path, mpii_data, tmp_path))
+    check_metrics(path, run(path, mpii_data, tmp_path))
     if NAME.fullmatch(path.stem)['split']:
         assert 'pred' in loadmat(tmp_path / 'pred.mat')
 
 
-@each_config_of('lsp', 'lspet')
+@each(configs_of('lsp', 'lspet'))
 def test_on_generated_lsp(path, lsp_data, tmp_path):
-    check_metrics(path, train_and_test(path, lsp_data, tmp_path))
+    check_metrics(path, run(path, lsp_data, tmp_path))
 
 
 @pytest.fixture(scope='session')
 def real_lspet(shared_data, tmp_path_factory):
     """Changes for LSP-extended's 9000 pictures; the last 1000 test."""
     out = tmp_path_factory.mktemp('lspet')
-    call_tool(
+    run_main(
         'dataset_converters/lsp_to_coco.py',
         *('--lspet', shared_data / 'lspet'),
         *('--val-from', '8001', '--out', out),
@@ -87,7 +113,7 @@ def real_lspet(shared_data, tmp_path_factory):
     }
 
 
-@each_config_of('lsp', 'lspet')
+@each(configs_of('lsp', 'lspet'))
 def test_on_real_lspet(path, shared_data, real_lspet, tmp_path):
-    metrics = train_and_test(path, shared_data, tmp_path, **real_lspet)
+    metrics = run(path, shared_data, tmp_path, **real_lspet)
     check_metrics(path, metrics)

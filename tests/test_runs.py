@@ -20,6 +20,7 @@ from .factories import (
     LOSSES,
     ROOT,
     batch,
+    fork_tool,
     pose_model,
     run_in_processes,
     tiny_options,
@@ -162,8 +163,11 @@ def fragile(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('workers', [0, 2])
-def test_killed_and_resumed(workers, fragile, run_tool, coco_data, tmp_path):
+def test_killed_and_resumed(
+    workers, fragile, coco_data, tmp_path, monkeypatch
+):
     """In the third epoch, or while the second's checkpoint is written."""
+    monkeypatch.syspath_prepend(fragile.parent)
     options = {
         'train_dataloader.num_workers': workers,
         'train_dataloader.persistent_workers': workers > 0,
@@ -171,11 +175,10 @@ def test_killed_and_resumed(workers, fragile, run_tool, coco_data, tmp_path):
     }
 
     def train(name, *args, kill='nowhere', check=True):
-        paths = (str(fragile.parent), os.environ.get('PYTHONPATH', ''))
-        env = dict(PYTHONPATH=os.pathsep.join(paths), KILL=kill)
+        monkeypatch.setenv('KILL', kill)
         work_dir = tmp_path / name
         command = train_command(work_dir, coco_data, 3, fragile, **options)
-        result = run_tool(*command, *args, env=env, check=check)
+        result = fork_tool(*command, *args, check=check)
         return result.returncode, *last_checkpoint(work_dir)
 
     _, _, whole = train('whole')
@@ -221,12 +224,12 @@ def test_terminated_with_all_its_processes(coco_data, tmp_path):
 @pytest.mark.skipif(
     not Path('/dev/full').exists(), reason='this system has no /dev/full'
 )
-def test_full_disk(run_tool, coco_data, tmp_path):
+def test_full_disk(coco_data, tmp_path):
     """The second epoch's checkpoint goes to a disk without room."""
     full = tmp_path / 'epoch_2.pth.partial'
     full.symlink_to('/dev/full')
     command = train_command(tmp_path, coco_data, 2)
-    result = run_tool(*command, check=False)
+    result = fork_tool(*command, check=False)
     assert result.returncode == 1
     last = result.stdout.splitlines()[-1]
     for part in (tmp_path, os.strerror(errno.ENOSPC), '--resume'):
@@ -234,5 +237,5 @@ def test_full_disk(run_tool, coco_data, tmp_path):
     assert 'Traceback' not in result.stdout
     name, checkpoint = last_checkpoint(tmp_path)
     assert (name, checkpoint['meta']['iter']) == ('epoch_1.pth', 2)
-    run_tool(*command, '--resume')
+    fork_tool(*command, '--resume')
     assert last_checkpoint(tmp_path)[0] == 'epoch_2.pth'

@@ -15,10 +15,10 @@ from .factories import (
     ROOT,
     ROWS,
     TABLES,
-    call_tool,
     count_flops,
     load,
     read,
+    run_main,
 )
 
 # Columns that are counted, not measured by a test.
@@ -112,7 +112,10 @@ def without_scope(part):
 
 @each_row
 def test_row_tests_what_it_trains(table, row):
-    """A test config differs in data, boxes or scales, not in the model."""
+    """A test config differs in data, boxes or scales, not in the model.
+
+    Nor does it validate in a way of its own.
+    """
     if not row.test:
         return
     texts = (
@@ -123,6 +126,9 @@ def test_row_tests_what_it_trains(table, row):
     same = {key for key in train if train[key] == test.get(key)}
     assert {'model', 'train_dataloader', 'optim_wrapper'} <= same
     assert not {'test_dataloader', 'test_evaluator'} <= same
+    for part in ('dataloader', 'evaluator'):
+        known = train[f'val_{part}'], test[f'test_{part}']
+        assert test[f'val_{part}'] in known
 
 
 def test_every_config_is_in_a_table():
@@ -156,7 +162,7 @@ def test_models_are_the_configs():
 
 
 def test_readmes_are_rendered():
-    call_tool('misc/render_tables.py', '--check')
+    run_main('misc/render_tables.py', '--check')
 
 
 @each_table

@@ -15,7 +15,14 @@ from mmpose.registry import METRICS
 from mmpose_lossplus.evaluation import diagnostic_metrics
 from mmpose_lossplus.experiments.configs import parse_options, read_config
 
-from ..factories import CONFIGS, ROOT, run_in_processes, sample, tiny_options
+from ..factories import (
+    CONFIGS,
+    ROOT,
+    read,
+    run_in_processes,
+    sample,
+    tiny_options,
+)
 
 DEMO = 'configs/demo/td-hm_mobilenetv3-dwattn_{}1xb16-60e_demo-128x96.py'
 PREFIXES = {
@@ -95,7 +102,7 @@ def test_in_a_training(loss, coco_data, tmp_path):
 @pytest.mark.slow
 def test_every_config():
     for path in CONFIGS:
-        metrics = diagnostic_metrics(Config.fromfile(path))
+        metrics = diagnostic_metrics(read(path))
         built = [METRICS.build(metric) for metric in metrics]
         assert {metric.prefix for metric in built} == PREFIXES
 
@@ -103,7 +110,7 @@ def test_every_config():
 @pytest.mark.parametrize('udp', [True, False, None])
 @pytest.mark.parametrize('kind', ['TopdownAffine', TopdownAffine])
 def test_codec_loss_and_udp_of_the_config(udp, kind):
-    cfg = Config.fromfile(str(ROOT / DEMO.format('anchor-')))
+    cfg = read(ROOT / DEMO.format('anchor-'))
     step = cfg.val_dataloader.dataset.pipeline[2]
     step['type'] = kind
     if udp is not None:

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmpose.registry import MODELS
@@ -45,7 +46,9 @@ def test_every_config_takes_every_loss_it_can(config):
     cfgs, notes = comparison.loss_configs(losses, cfg)
     assert notes == []
     for name, cfg in cfgs.items():
-        layers = [type(m) for m in MODELS.build(cfg.model.head).modules()]
+        with torch.device('meta'):  # no numbers, which take most of the time
+            head = MODELS.build(cfg.model.head)
+        layers = [type(m) for m in head.modules()]
         logits = name in ('anchor', 'bce', 'focal')
         assert (SigmoidConv2d in layers) == logits
         assert len(cfg.val_evaluator) == 7

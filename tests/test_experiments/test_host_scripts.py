@@ -14,7 +14,7 @@ from mmpose_lossplus import EpochSeedHook, SafeCheckpointHook
 from mmpose_lossplus.experiments import host_scripts
 from mmpose_lossplus.experiments.files import lock
 
-from ..factories import CONFIGS, tiny_options
+from ..factories import CONFIGS, fork_tool, tiny_options
 
 HMW = next(path for path in CONFIGS if '_hmw-' in path.stem)
 SAFE = dict(type='mmpose.SafeCheckpointHook')
@@ -32,13 +32,13 @@ def stopped(result, *words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('command', [['train.py'], ['test.py', 'x.pth']])
-def test_work_dir_that_cannot_be(command, run_tool, coco_data, tmp_path):
+def test_work_dir_that_cannot_be(command, coco_data, tmp_path):
     """Refused before anything is built."""
     (tmp_path / 'file').touch()
     work_dir = tmp_path / 'file' / 'work'
     command = [command[0], HMW, *command[1:], '--work-dir', work_dir]
     options = tiny_options(coco_data, epochs=1)
-    result = run_tool(*command, '--cfg-options', *options, check=False)
+    result = fork_tool(*command, '--cfg-options', *options, check=False)
     stopped(result, work_dir, os.strerror(errno.ENOTDIR), '--work-dir')
     assert 'System environment' not in result.stdout
 
@@ -52,11 +52,11 @@ def test_work_dir_without_the_right_to_write(monkeypatch, tmp_path):
         host_scripts.check_work_dir(tmp_path)
 
 
-def test_two_trainings_in_one_folder(run_tool, coco_data, tmp_path):
+def test_two_trainings_in_one_folder(coco_data, tmp_path):
     command = ['train.py', HMW, '--work-dir', tmp_path, '--cfg-options']
     command += tiny_options(coco_data, epochs=1)
     with lock(tmp_path / host_scripts.LOCK):
-        result = run_tool(*command, check=False)
+        result = fork_tool(*command, check=False)
     stopped(result, tmp_path, f'process {os.getpid()}')
 
 
@@ -105,7 +105,7 @@ def test_epochs_are_seeded(seed, hooks, expected):
 
 
 @pytest.mark.slow
-def test_train_without_validation_and_tests(run_tool, coco_data, tmp_path):
+def test_train_without_validation_and_tests(coco_data, tmp_path):
     """Options of MMPose's scripts that change the evaluators, our line of
     what was added, and a checkpoint of another model."""
     folder = Path(mmpose.__file__).parent / '.mim/configs/body_2d_keypoint'
@@ -114,18 +114,18 @@ def test_train_without_validation_and_tests(run_tool, coco_data, tmp_path):
     work_dir = ['--work-dir', tmp_path, '--cfg-options']
     options = tiny_options(coco_data, epochs=1, validate=False)
     train = ['train.py', config, '--no-validate', *work_dir, *options]
-    lines = run_tool(*train).stdout.splitlines()
+    lines = fork_tool(*train).stdout.splitlines()
     assert lines[-1] == 'train.py has finished.'
     assert any(x.endswith('(SafeCheckpointHook)') for x in lines)
     dump, out = tmp_path / 'dump.pkl', tmp_path / 'out.json'
     test = ['test.py', config, tmp_path / 'epoch_1.pth']
     work_dir += tiny_options(coco_data, epochs=1)
-    run_tool(*test, '--dump', dump, '--out', out, *work_dir)
+    fork_tool(*test, '--dump', dump, '--out', out, *work_dir)
     assert dump.exists()
     assert 'coco/AP' in json.loads(out.read_text())
 
     other = 'model.backbone.widen_factor=0.5'
-    result = run_tool(*test, *work_dir, other, check=False)
+    result = fork_tool(*test, *work_dir, other, check=False)
     stopped(result, tmp_path / 'epoch_1.pth', config, 'size mismatch')
-    log = run_tool(*test, '--allow-misfit', *work_dir, other).stdout
+    log = fork_tool(*test, '--allow-misfit', *work_dir, other).stdout
     assert log.splitlines()[-1] == 'test.py has finished.'

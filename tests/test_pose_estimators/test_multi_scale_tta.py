@@ -15,7 +15,7 @@ from torch import nn
 
 from mmpose_lossplus.pose_estimators import MultiScaleTTA
 
-from ..factories import ROOT, read
+from ..factories import ROOT, fork_tool, read
 
 # Crops of 64 x 48 pixels with heatmaps of 32 x 24.
 SIZE = np.array([48, 64])
@@ -282,7 +282,7 @@ def test_pipeline_gives_crops_that_fit(cfg):
 
 
 @pytest.mark.slow
-def test_command_line(cfg, run_tool, tmp_path):
+def test_command_line(cfg, tmp_path):
     """The checkpoint of the plain model is loaded into the module."""
     config, checkpoint = tmp_path / 'config.py', tmp_path / 'plain.pth'
     out, dump = tmp_path / 'metrics.json', tmp_path / 'predictions.pkl'
@@ -290,7 +290,7 @@ def test_command_line(cfg, run_tool, tmp_path):
     module = MODELS.build(cfg.model.module)
     torch.save(dict(state_dict=module.state_dict()), checkpoint)
     options = ('--out', out, '--dump', dump, '--work-dir', tmp_path / 'work')
-    run_tool('test.py', config, checkpoint, *options)
+    fork_tool('test.py', config, checkpoint, *options)
     assert 'lsp/PCK' in mmengine.load(out)
     results = mmengine.load(dump)
     assert len(results) == 3

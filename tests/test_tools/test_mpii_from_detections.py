@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from mmengine.config import Config
 from mmpose.datasets.datasets import MpiiDataset
 from mmpose.datasets.transforms import (
     GetBBoxCenterScale,
@@ -15,7 +14,7 @@ from mmpose.datasets.transforms import (
 )
 from scipy.io import savemat
 
-from ..factories import ROOT, load_tool, write_noise
+from ..factories import ROOT, load_tool, read, write_noise
 
 TOOL = 'dataset_converters/mpii_from_detections.py'
 CONFIGS = sorted((ROOT / 'configs' / 'fmse').glob('*_mpii-det-*.py'))
@@ -313,9 +312,9 @@ def test_from_a_shell(data, run_tool):
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda p: p.stem)
 def test_config_differs_in_the_annotations_only(path):
-    own = Config.fromfile(path.with_name(path.name.replace('-det', '')))
+    own = read(path.with_name(path.name.replace('-det', '')))
     text = own.dump()
     assert text.count('/mpii_train.json') == 1
     assert text.count('/mpii_val.json') == 2
     text = re.sub(r'/mpii_(train|val)\.json', r'/mpii_\1_det.json', text)
-    assert Config.fromfile(path).dump() == text
+    assert read(path).dump() == text

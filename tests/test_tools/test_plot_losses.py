@@ -9,7 +9,7 @@ import torch
 
 import mmpose_lossplus as lossplus
 
-from ..factories import ROOT, load_tool
+from ..factories import ROOT, load_tool, run_main
 
 TARGETS = (1.0, 0.5, 0.25)
 
@@ -125,9 +125,9 @@ def test_same_bytes_each_time(tool, tmp_path):
 
 
 @pytest.mark.slow
-def test_figures(run_tool, tool, tmp_path):
+def test_figures(tool, tmp_path):
     """A picture of each, documented, not too large and not empty."""
-    run_tool('analysis_tools/plot_losses.py', '--out', tmp_path / 'new' / 'f')
+    run_main('analysis_tools/plot_losses.py', '--out', tmp_path / 'new' / 'f')
     files = list((tmp_path / 'new' / 'f').iterdir())
     assert {path.stem for path in files} == set(tool.FIGURES)
     for path in files:

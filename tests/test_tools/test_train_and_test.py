@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ..factories import CONFIGS, call_tool, tiny_options
+from ..factories import CONFIGS, fork_tool, run_main, tiny_options
 
 # One of each paper; tests/test_run_configs.py runs them all.
 AMSE, HMW, ANCHOR, FMSE = (
@@ -22,7 +22,7 @@ AMSE, HMW, ANCHOR, FMSE = (
 @pytest.fixture(scope='module')
 def demo_data(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'demo'
-    call_tool('dataset_converters/prepare_demo_data.py', '--out', root)
+    run_main('dataset_converters/prepare_demo_data.py', '--out', root)
     return root
 
 
@@ -46,20 +46,21 @@ def coco_mini(shared_data):
     ],
     ids=lambda x: getattr(x, 'stem', x),
 )
-def test_start_resume_and_test(config, data, run_tool, request, tmp_path):
+def test_start_resume_and_test(config, data, request, tmp_path):
     """Two iterations, a checkpoint, two more from there, a test."""
     root = request.getfixturevalue(data)
     overrides = tiny_options(root, epochs=1)
     common = ['--work-dir', tmp_path, '--cfg-options']
-    run_tool('train.py', config, *common, *overrides)
+    fork_tool('train.py', config, *common, *overrides)
     assert (tmp_path / 'epoch_1.pth').exists()
     overrides = tiny_options(root, epochs=2)
-    log = run_tool('train.py', config, '--resume', *common, *overrides).stdout
+    resume = ['--resume', *common, *overrides]
+    log = fork_tool('train.py', config, *resume).stdout
     assert 'resumed epoch: 1, iter: 2' in log
     checkpoint = Path((tmp_path / 'last_checkpoint').read_text())
     assert checkpoint.name == 'epoch_2.pth'
     out = tmp_path / 'metrics.json'
-    run_tool('test.py', config, checkpoint, '--out', out, *common, *overrides)
+    fork_tool('test.py', config, checkpoint, '--out', out, *common, *overrides)
     losses = [
         json.loads(line)['loss']
         for file in sorted(tmp_path.glob('*/vis_data/scalars.json'))
