@@ -74,7 +74,7 @@ class SafeCheckpointHook(CheckpointHook):
             loop._decide_current_val_interval()
             last = loop.epoch == loop.max_epochs
             due = loop.epoch % loop.val_interval == 0 or last
-            done = runner.message_hub.get_info('validated') == loop.epoch
+            done = runner.message_hub.get_info('last_validation') == loop.epoch
             if due and not done and loop.epoch >= loop.val_begin:
                 # MMEngine saves it again with its score if it knows of it.
                 self.last_ckpt = runner.message_hub.get_info('last_ckpt')
@@ -98,7 +98,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def after_val_epoch(self, runner: Runner, metrics: Dict) -> None:
         """Save the best, then remove what is outdated."""
-        runner.message_hub.update_info('validated', runner.epoch)
+        runner.message_hub.update_info('last_validation', runner.epoch)
         super().after_val_epoch(runner, metrics)
         self._remove_outdated()
 
