@@ -1,0 +1,290 @@
+"""What is wrong with labels, boxes and pictures is found and named.
+
+Each file is a good one with one change; the first two people of four are what
+is broken.
+"""
+
+import copy
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from mmpose_lossplus.experiments.configs import move_data
+from mmpose_lossplus.experiments.data_checks import check_data
+
+from ..factories import CONFIGS, read
+
+HMW = 'td-hm_mobilenetv3-dwattn_hmw-1xb64-210e_{}'
+PATHS = {path.stem: path for path in CONFIGS}
+BOXES = 'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'
+TRAIN, VAL = (
+    f'annotations/person_keypoints_{x}2017.json' for x in ('train', 'val')
+)
+
+
+@pytest.fixture
+def root(coco_data, tmp_path):
+    """A copy whose training has pictures of its own."""
+    root = shutil.copytree(coco_data, tmp_path / 'coco')
+    for path in (root / 'train2017').iterdir():
+        path.rename(path.with_name(f't{path.name}'))
+
+    def rename(coco):
+        for image in coco['images']:
+            image['file_name'] = f't{image["file_name"]}'
+
+    change(root / TRAIN, rename)
+    return root
+
+
+def change(file, edit):
+    content = json.loads(file.read_text())
+    content = edit(content) or content
+    file.write_text(json.dumps(content))
+
+
+def config(root, **options):
+    cfg = read(PATHS[HMW.format('coco-256x192')])
+    for part in ('train', 'val', 'test'):
+        dataset = cfg[f'{part}_dataloader'].dataset
+        dataset.data_root = str(root)
+        if dataset.get('bbox_file'):
+            dataset.bbox_file = str(root / BOXES)
+        if part != 'train':
+            cfg[f'{part}_evaluator'].ann_file = str(root / VAL)
+    cfg.merge_from_dict(options)
+    return cfg
+
+
+def found(root, thorough=False, **options):
+    faults = check_data(config(root, **options), thorough=thorough)
+    return [(fault, count) for fault, count in faults]
+
+
+def test_nothing_is_wrong(root):
+    assert found(root, thorough=True) == []
+
+
+def annotation(index=0, **changes):
+    """Edit an annotation; a value of None removes the field."""
+
+    def edit(coco):
+        person = coco['annotations'][index]
+        for key, value in changes.items():
+            if value is None:
+                del person[key]
+            else:
+                person[key] = value
+
+    return edit
+
+
+def visibility(value):
+    def edit(coco):
+        coco['annotations'][0]['keypoints'][2] = value
+
+    return edit
+
+
+def box(**changes):
+    def edit(boxes):
+        for key, value in changes.items():
+            boxes[0].pop(key) if value is None else boxes[0].update(
+                {key: value}
+            )
+
+    return edit
+
+
+def first_image(**changes):
+    return lambda coco: coco['images'][0].update(changes)
+
+
+NAN = float('nan')
+
+
+@pytest.mark.parametrize(
+    ('file', 'edit', 'severity', 'entry'),
+    [
+        (TRAIN, lambda coco: [coco], 'error', ''),
+        (TRAIN, lambda coco: {**coco, 'annotations': []}, 'error', 'annot'),
+        (TRAIN, lambda coco: {**coco, 'images': None}, 'error', 'images'),
+        (TRAIN, lambda coco: {**coco, 'categories': []}, 'error', 'id 1'),
+        (TRAIN, annotation(id='one'), 'error', 'annotations[0]'),
+        (TRAIN, annotation(id=2), 'error', 'id 2'),
+        (TRAIN, annotation(image_id=99), 'error', '99'),
+        (TRAIN, annotation(image_id='1'), 'error', "'1'"),
+        (TRAIN, annotation(category_id=3), 'error', '3'),
+        (TRAIN, annotation(bbox=None), 'warning', 'id 1'),
+        (TRAIN, annotation(bbox=[1, 2, 3]), 'error', '[1, 2, 3]'),
+        (TRAIN, annotation(bbox=[1, 2, NAN, 3]), 'error', 'nan'),
+        (TRAIN, annotation(bbox=['1', 2, 3, 4]), 'error', "'1'"),
+        (TRAIN, annotation(bbox=[60, 60, -20, 20]), 'warning', '-20'),
+        (TRAIN, annotation(bbox=[60, 60, 0, 20]), 'warning', '60, 0'),
+        (TRAIN, annotation(bbox=[900, 60, 20, 20]), 'warning', '900'),
+        (TRAIN, annotation(keypoints=None), 'warning', 'id 1'),
+        (TRAIN, annotation(keypoints=[1, 1, 2] * 5), 'error', '5 keypoints'),
+        (TRAIN, annotation(keypoints=[NAN, 1, 2] * 17), 'error', 'nan'),
+        (TRAIN, annotation(keypoints='all'), 'error', 'id 1'),
+        (TRAIN, visibility(-1), 'error', '-1'),
+        (TRAIN, visibility(3), 'warning', '3'),
+        (TRAIN, visibility(0.5), 'warning', '0.5'),
+        (TRAIN, annotation(num_keypoints=0), 'warning', 'labelled 17'),
+        (TRAIN, annotation(num_keypoints=5), 'warning', 'labelled 17'),
+        (TRAIN, first_image(width=0), 'error', 'images[0]'),
+        (TRAIN, first_image(file_name=7), 'error', '7'),
+        (TRAIN, first_image(id=2), 'error', '2'),
+        (VAL, annotation(area=None), 'error', 'None'),
+        (VAL, annotation(area=0), 'error', 'id 1: 0'),
+        (VAL, annotation(iscrowd=None), 'error', 'None'),
+        (BOXES, box(score=None), 'error', 'entry 0'),
+        (BOXES, box(score=NAN), 'error', 'nan'),
+        (BOXES, box(image_id=77), 'error', '77'),
+        (BOXES, box(image_id='1'), 'error', "'1'"),
+        (BOXES, box(category_id='1'), 'warning', "'1'"),
+        (BOXES, box(category_id=0), 'warning', 'entry 0: 0'),
+        (BOXES, box(bbox=[1, 2, 0, 4]), 'error', '[1, 2, 0, 4]'),
+        (BOXES, box(bbox=[1, 2, NAN, 4]), 'error', 'nan'),
+        (BOXES, lambda boxes: dict(boxes=boxes), 'error', 'boxes'),
+        (BOXES, lambda boxes: boxes.clear(), 'error', '[]'),
+    ],
+)
+def test_broken_file(file, edit, severity, entry, root):
+    change(root / file, edit)
+    (fault, _), *_ = faults = found(root)
+    assert fault.file == str(root / file)
+    assert fault.severity == severity
+    assert any(entry in fault.entry for fault, _ in faults)
+    assert fault.cure
+
+
+def test_faults_of_a_kind_are_counted(root):
+    def edit(coco):
+        for person in coco['annotations'][:3]:
+            person['area'] = 0
+
+    change(root / VAL, edit)
+    ((fault, count),) = found(root)
+    assert (fault.entry, count) == ('id 1: 0', 3)
+
+
+def test_what_the_training_does_not_need(root):
+    """An area is nothing to a training, nor to a PCK."""
+    change(root / TRAIN, annotation(area=None))
+    change(root / TRAIN, annotation(iscrowd=None))
+    assert found(root) == []
+    change(root / VAL, annotation(area=0))
+    pck = dict(type='PCKAccuracy')
+    assert found(root, val_evaluator=pck, test_evaluator=pck) == []
+
+
+def test_crowds_have_no_keypoints(root):
+    change(root / VAL, annotation(iscrowd=1, keypoints=[], num_keypoints=0))
+    assert found(root) == []
+
+
+def test_no_person_is_left(root):
+    def edit(coco):
+        for person in coco['annotations']:
+            person['num_keypoints'] = 0
+
+    change(root / TRAIN, edit)
+    faults = found(root)
+    assert {fault.severity for fault, _ in faults} == {'error', 'warning'}
+
+
+def test_category_that_a_box_file_cannot_have(root):
+    """Its people have 1, whatever the annotations say: AP would be 0."""
+
+    def edit(coco):
+        coco['categories'][0]['id'] = 3
+        for person in coco['annotations']:
+            person['category_id'] = 3
+
+    change(root / VAL, edit)
+    ((fault, _),) = found(root)
+    assert fault.file == str(root / BOXES)
+    assert '[3]' in fault.entry
+
+
+def test_keypoints_of_the_model(root):
+    ((fault, _), *_) = found(root, **{'model.head.out_channels': 5})
+    assert fault.severity == 'error'
+    assert '17' in fault.problem
+    assert '5' in fault.problem
+
+
+def test_evaluator_of_another_file(root):
+    other = str(root / TRAIN)
+    options = {f'{x}_evaluator.ann_file': other for x in ('val', 'test')}
+    faults = found(root, **options)
+    assert [fault.severity for fault, _ in faults] == ['warning']
+    assert other in faults[0][0].entry
+
+
+def test_shared_pictures(coco_data):
+    """Four names are in both splits, but are different files."""
+    assert found(coco_data) == []
+    options = {
+        'test_dataloader.dataset.ann_file': TRAIN,
+        'test_dataloader.dataset.bbox_file': None,
+        'test_dataloader.dataset.data_prefix.img': 'train2017/',
+        'test_evaluator.ann_file': str(coco_data / TRAIN),
+    }
+    ((fault, count),) = found(coco_data, **options)
+    assert (fault.severity, count) == ('warning', 4)
+
+
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(path.read_bytes()[:40]),
+        lambda path: path.write_text('no picture'),
+        lambda path: cv2.imwrite(str(path), np.zeros((128, 96, 3), np.uint8)),
+    ],
+    ids=['missing', 'cut off', 'something else', 'turned'],
+)
+def test_pictures(damage, root):
+    path = root / 'train2017' / 't000000000002.jpg'
+    damage(path)
+    assert found(root) == []  # takes too long before each training
+    ((fault, count),) = found(root, thorough=True)
+    assert fault.severity == 'error'
+    assert str(path) in fault.entry
+    assert count == 1
+
+
+def test_data_set_of_another_format(mpii_data):
+    """What is not COCO's is loaded by its own class."""
+    path = PATHS[HMW.format('mpii-256x256')]
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(move_data(cfg, dict(data_root=str(mpii_data))))
+    assert check_data(cfg, thorough=True) == []
+    cfg.train_dataloader.dataset.data_prefix.img = 'nowhere/'
+    ((fault, count),) = check_data(cfg, thorough=True)
+    assert 'nowhere' in fault.entry
+    assert count > 0
+
+
+def test_missing_file(root):
+    (root / TRAIN).unlink()
+    ((fault, _),) = found(root)
+    assert fault.file == str(root / TRAIN)
+
+
+def test_data_sets_within_others(root):
+    change(root / TRAIN, annotation(bbox=[1]))
+    cfg = config(root)
+    inner = copy.deepcopy(cfg.train_dataloader.dataset)
+    cfg.train_dataloader.dataset = dict(
+        type='CombinedDataset',
+        metainfo=dict(from_file='configs/_base_/datasets/coco.py'),
+        datasets=[inner, dict(inner, ann_file=VAL)],
+        pipeline=inner.pipeline,
+    )
+    assert any('[1]' in fault.entry for fault, _ in check_data(cfg))
