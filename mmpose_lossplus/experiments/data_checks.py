@@ -3,6 +3,7 @@
 import os.path as osp
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from functools import partial
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
@@ -159,7 +160,7 @@ def check_files(
         try:
             read[file] = read[file] if file in read else load_json(file)
         except ValueError as error:
-            yield Fault('error', file, str(error), '', 'correct the path')
+            yield Fault('error', file, 'not read', str(error), 'correct it')
             return
     if not is_coco(dataset):
         return
@@ -426,7 +427,8 @@ def check_loaded(dataset: BaseCocoStyleDataset) -> Faults:
     """A data set as MMPose loads it."""
     error = partial(Fault, 'error', dataset.ann_file)
     try:
-        dataset.full_init()
+        with redirect_stdout(None):  # pycocotools tells how long it takes
+            dataset.full_init()
     except Exception as reason:  # whatever a data set raises
         yield error('it cannot be loaded', summary(reason), 'correct it')
         return

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from types import SimpleNamespace
+from typing import List
 
 import mmpose
 from mmengine.config import Config
@@ -22,7 +23,8 @@ from mmengine.registry import MODELS, DefaultScope
 from mmpose.registry import HOOKS
 
 from ..hooks import EpochSeedHook
-from .configs import component_class, missing_data, move_data
+from .configs import TOOLS, component_class, missing_data, move_data
+from .data_checks import LOADERS, check_data
 from .files import lock
 from .weights import load_from_file
 
@@ -63,6 +65,8 @@ def run(script: str, *parts: str) -> None:
         sys.exit(missing)
     check_work_dir(cfg.work_dir)
     first = os.environ.get(RANKS.get(args.launcher, ''), '0') == '0'
+    if first:
+        check_labels(cfg, args.config, [x for x in parts if x in LOADERS])
     if training:
         for change in make_safe(cfg):
             if first:
@@ -116,6 +120,22 @@ def load_host(script: str) -> SimpleNamespace:
         ArgumentParser=partial(argparse.ArgumentParser, parents=[ours])
     )
     return host
+
+
+def check_labels(cfg: Config, config: str, parts: List[str]) -> None:
+    """Say what is odd in labels and boxes; end the script if it is wrong."""
+    errors = []
+    for fault, count in check_data(cfg, parts):
+        text = f'{fault.file}: {fault.problem} ({count}, {fault.entry})'
+        if fault.severity == 'error':
+            errors.append(f'{text}: {fault.cure}')
+        else:
+            print(f'Warning: {text}: {fault.cure}.', flush=True)
+    if errors:
+        sys.exit(
+            f'{errors[0]}; "python {TOOLS}/misc/check_data.py {config}" lists '
+            f'all {len(errors)} kinds of error.'
+        )
 
 
 def check_work_dir(work_dir: str) -> None:
