@@ -42,7 +42,8 @@ def main() -> None:
         console.print('No fault was found.')
         return
     for file in dict.fromkeys(fault.file for fault, _ in faults):
-        table = Table(box=SIMPLE_HEAD, title=Text(file), title_justify='left')
+        console.print(Text(file, style='bold'), soft_wrap=True)
+        table = Table(box=SIMPLE_HEAD)
         for column in ('', 'number', 'problem', 'first', 'what to do'):
             table.add_column(column, overflow='fold')
         for fault, count in faults:
