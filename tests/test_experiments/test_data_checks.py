@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmpose_lossplus.experiments.configs import move_data
 from mmpose_lossplus.experiments.data_checks import check_data
 
-from ..factories import CONFIGS, read
+from ..factories import CONFIGS, ROOT, read
 
 HMW = 'td-hm_mobilenetv3-dwattn_hmw-1xb64-210e_{}'
 PATHS = {path.stem: path for path in CONFIGS}
@@ -269,6 +269,12 @@ def test_data_set_of_another_format(mpii_data):
     ((fault, count),) = check_data(cfg, thorough=True)
     assert 'nowhere' in fault.entry
     assert count > 0
+
+
+def test_detectors_are_left_alone(coco_data):
+    """Their CocoDataset is another one, without keypoints."""
+    path = ROOT / 'configs/detectors/rtmdet-nano_1xb4-30e_demo-person.py'
+    assert check_data(read(path)) == []
 
 
 def test_missing_file(root):
