@@ -1,6 +1,8 @@
 PYTHON ?= python3
 # Versions to run with: onedl or openmmlab; the newest that fits the Python.
-STACK ?= $(shell $(PYTHON) tools/misc/setup_venv.py --choose)
+ifndef STACK
+STACK := $(shell $(PYTHON) tools/misc/setup_venv.py --choose 2>/dev/null)
+endif
 VENV ?= .venv-$(STACK)
 LOSS ?= hmw
 # Of make compare.
@@ -42,7 +44,7 @@ lint: venv
 	$(VENV)/bin/ruff format --check .
 
 venv:
-	@$(PYTHON) tools/misc/setup_venv.py $(VENV) --stack $(STACK)
+	@$(PYTHON) tools/misc/setup_venv.py $(VENV) $(if $(STACK),--stack $(STACK))
 
 clean:
 	rm -rf .venv-* build work_dirs data/demo *.egg-info mmpose_lossplus/.mim

@@ -19,12 +19,7 @@ from .configs import component_class, walk
 from .entries import are_numbers, is_integer, load_json
 from .weights import summary
 
-# Loaders of a config, and what evaluates on what they load.
-LOADERS = dict(
-    train_dataloader='train_evaluator',  # there is none
-    val_dataloader='val_evaluator',
-    test_dataloader='test_evaluator',
-)
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 class Fault(NamedTuple):
@@ -78,7 +73,9 @@ def check_data(
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         done = []
         for part in parts:
-            metrics = coco_metrics(cfg.get(LOADERS[part]))
+            metrics = coco_metrics(
+                cfg.get(part.replace('dataloader', 'evaluator'))
+            )
             for options in dataset_configs(cfg.get(part) or {}):
                 if (options, metrics) in done:  # validation is often the test
                     continue

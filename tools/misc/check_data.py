@@ -9,14 +9,14 @@ error; a warning may be meant so.
 import argparse
 import sys
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mmpose_lossplus.experiments.configs import move_data
-from mmpose_lossplus.experiments.data_checks import LOADERS, check_data
+from mmpose_lossplus.experiments.configs import read_config
+from mmpose_lossplus.experiments.data_checks import check_data
 
 
 def main() -> None:
@@ -34,10 +34,12 @@ def main() -> None:
         '--cfg-options', nargs='+', action=DictAction, default={}
     )
     args = parser.parse_args()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(move_data(cfg, args.cfg_options))
+    try:
+        cfg = read_config(args.config, args.cfg_options)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
     console = Console(highlight=False)
-    faults = check_data(cfg, LOADERS, thorough=not args.no_pictures)
+    faults = check_data(cfg, thorough=not args.no_pictures)
     if not faults:
         console.print('No fault was found.')
         return
