@@ -7,7 +7,7 @@ check_versions()
 
 # Importing registers the classes; the order keeps the gate first.
 from . import host  # noqa: E402
-from .backbones import StackedHourglass  # noqa: E402
+from .backbones import EfficientNetLite, StackedHourglass  # noqa: E402
 from .datasets import LspDataset  # noqa: E402
 from .evaluation import (  # noqa: E402
     CocoSubmission,
@@ -61,6 +61,7 @@ __all__ = [
     'CocoSubmission',
     'DepthwiseDeconvAttentionHead',
     'DoubleCounting',
+    'EfficientNetLite',
     'EpochSeedHook',
     'FocusedMSELoss',
     'HeatmapFocalLoss',

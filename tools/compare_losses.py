@@ -25,7 +25,8 @@ A loss is one of
 with its defaults (bce is Anchor Loss with gamma=0, ohkm has half of the
 keypoints), or has a name of its own, as in
 "hmw_exp=dict(type='HeatmapWeightingMSELoss', weight_fn='exp')". One that takes
-logits gets a SigmoidConv2d as final layer.
+logits gets a SigmoidConv2d as final layer. A name that ends in @ and a number,
+as in mse@3e-4, is trained with that learning rate.
 """
 
 import argparse

@@ -47,7 +47,7 @@ from .configs import (
 )
 from .extras import pd
 from .files import read_json, write_json, write_text
-from .losses import drop_schedules, set_loss
+from .losses import drop_schedules, learning_rate, set_loss
 from .progress import can_move
 from .statistics import Logged, read_logs
 
@@ -216,6 +216,9 @@ def loss_configs(
             for parameter in drop_schedules(cfg, loss)
         ]
         set_loss(cfg, loss)
+        rate = learning_rate(name)
+        if rate:
+            cfg.merge_from_dict({'optim_wrapper.optimizer.lr': rate})
         if not has_evaluator(cfg):
             cfg.val_evaluator = [*own_metrics(cfg), *diagnostic_metrics(cfg)]
     return cfgs, notes

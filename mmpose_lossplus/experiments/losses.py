@@ -2,8 +2,9 @@
 
 import ast
 import inspect
+import math
 import re
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 from mmengine.config import Config
 from mmpose.codecs import MegviiHeatmap, MSRAHeatmap, UDPHeatmap
@@ -34,16 +35,20 @@ PRIOR = 0.01
 def parse_losses(texts: List[str]) -> Dict[str, dict]:
     """Configs by name, of keys of ``LOSSES`` and ``NAME=dict(...)``.
 
+    A name may end in @RATE (see :func:`learning_rate`).
+
     Raises:
         ValueError: If one is neither, or cannot be built.
     """
     losses = {}
     for text in texts:
         name, equals, value = text.partition('=')
-        if not equals and name in LOSSES:
-            losses[name] = LOSSES[name]
+        plain = name.partition('@')[0]
+        learning_rate(name)
+        if not equals and plain in LOSSES:
+            losses[name] = LOSSES[plain]
             continue
-        if not equals or not re.fullmatch(r'\w[\w.-]*', name):
+        if not equals or not re.fullmatch(r'\w[\w.-]*', plain):
             raise ValueError(
                 f'--losses takes {", ".join(LOSSES)} and NAME=dict(...), got '
                 f'{text}.'
@@ -65,6 +70,26 @@ def parse_losses(texts: List[str]) -> Dict[str, dict]:
             ) from None
         losses[name] = loss
     return losses
+
+
+def learning_rate(name: str) -> Optional[float]:
+    """What comes after the @ in the name of a loss, such as mse@3e-4.
+
+    Raises:
+        ValueError: If that is no positive number.
+    """
+    _, given, text = name.partition('@')
+    if not given:
+        return None
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise ValueError(
+            f'--losses takes a positive learning rate after the @, got {name}.'
+        )
+    return rate
 
 
 def _literal_dict(text: str) -> dict:
