@@ -51,6 +51,7 @@ CONFIGS = sorted(
 BACKBONES = {
     'cpm': dict(type='CPM'),
     'cpn50': dict(type='ResNet', depth=50, out_indices=(0, 1, 2, 3)),
+    'efficientnet-lite0': dict(type='EfficientNetLite', arch='lite0'),
     'hourglass2': dict(type='StackedHourglass', num_stacks=2),
     'hourglass8': dict(type='StackedHourglass', num_stacks=8),
     'hrnet-w32': dict(type='HRNet'),

@@ -130,7 +130,7 @@ def prepare(args: argparse.Namespace) -> tuple:
     cfgs, notes = comparison.loss_configs(
         {**settings['losses'], **losses}, shared
     )
-    parts = ('train_dataloader', 'val_dataloader', 'val_evaluator')
+    parts = ('train_dataloader', 'val_dataloader', 'val_evaluator', 'model')
     missing = missing_data(shared, parts)
     if missing:
         raise ValueError(missing)

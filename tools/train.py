@@ -3,4 +3,5 @@
 from mmpose_lossplus.experiments.host_scripts import run
 
 if __name__ == '__main__':
-    run('train.py', 'train_dataloader', 'val_dataloader', 'val_evaluator')
+    parts = ('train_dataloader', 'val_dataloader', 'val_evaluator', 'model')
+    run('train.py', *parts)

@@ -116,3 +116,13 @@ class EfficientNetLite(MobileNetV3):
             names.append(f'layer{index + 1}')
             self.add_module(names[-1], layer)
         return names
+
+    def _load_from_state_dict(
+        self, state_dict: dict, prefix: str, *args
+    ) -> None:
+        """Take what is built of the weights of all stages."""
+        for index in range(len(self.layers), len(self.stages)):
+            layer = f'{prefix}layer{index + 1}.'
+            for name in [key for key in state_dict if key.startswith(layer)]:
+                del state_dict[name]
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -25,6 +25,7 @@ DATA_FILES = dict(
     bbox_file='box',
     headbox_file='box',
     release_file='release',
+    checkpoint='checkpoint',  # of init_cfg
 )
 # How the path of a missing file ends -> what to do, the first that fits.
 CONVERTERS = f'python {TOOLS}/dataset_converters'
@@ -36,6 +37,9 @@ ADVICE = {
     'COCO_val2017_detections_AP_H_56_person.json': 'download it as '
     'docs/en/dataset_zoo of MMPose says, or set bbox_file=None in the dataset '
     'to use ground-truth boxes',
+    'data/pretrained/efficientnet_lite?.pth': 'get it with "python '
+    f'{TOOLS}/model_converters/efficientnet_lite.py", or set '
+    'model.backbone.init_cfg=None to begin with random weights',
     'image_info_test-dev2017.json': 'it is in '
     'http://images.cocodataset.org/annotations/image_info_test2017.zip',
     'person_keypoints_*2017.json': 'get it with "mim download mmpose '
@@ -164,10 +168,12 @@ def move_data(cfg: Config, options: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def data_files(cfg: dict) -> Iterator[Tuple[str, str, dict]]:
-    """Kind and path of each annotation or box file, and what names it."""
+    """Kind and path of each file of data or weights, and what names it."""
     for _, part in walk(cfg):
         for key in DATA_FILES if isinstance(part, dict) else ():
             path = part.get(key)
+            if key == 'checkpoint' and '://' in str(path):
+                continue  # MMEngine knows such as torchvision://resnet50
             if isinstance(path, str) and path:
                 if key == 'ann_file' and not is_abs(path):
                     path = osp.join(part.get('data_root') or '', path)
@@ -175,11 +181,12 @@ def data_files(cfg: dict) -> Iterator[Tuple[str, str, dict]]:
 
 
 def missing_data(cfg: Config, parts: Iterable[str]) -> Optional[str]:
-    """See whether all annotation and box files are where the config says.
+    """See whether all files of data and weights are where the config says.
 
     Args:
         cfg (Config): The config.
-        parts (iterable[str]): Its keys that count, of loaders and evaluators.
+        parts (iterable[str]): Its keys that count, of loaders, evaluators and
+            the model.
 
     Returns:
         str: What is missing and where to get it, ``None`` if all is there.

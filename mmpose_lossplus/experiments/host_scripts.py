@@ -47,7 +47,8 @@ def run(script: str, *parts: str) -> None:
 
     Args:
         script (str): ``train.py`` or ``test.py`` of MMPose's tools folder.
-        *parts (str): Keys of the loaders and evaluators that it builds.
+        *parts (str): Keys of what it builds: loaders, evaluators, and a model
+            whose weights must be there.
     """
     training = script == 'train.py'
     host = load_host(script)

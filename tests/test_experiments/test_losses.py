@@ -8,6 +8,7 @@ from mmpose_lossplus import AnchorLoss, SigmoidConv2d
 from mmpose_lossplus.experiments.losses import (
     LOSSES,
     drop_schedules,
+    learning_rate,
     parse_losses,
     set_loss,
 )
@@ -37,6 +38,16 @@ def test_own_losses():
     assert parse_losses(['mse', text]) == dict(mse=LOSSES['mse'], exp=exp)
 
 
+def test_learning_rates():
+    """After an @, of a known loss and of one's own."""
+    own = "a@0.1=dict(type='FocusedMSELoss')"
+    losses = parse_losses(['mse@3e-4', 'mse', own])
+    assert losses['mse@3e-4'] == losses['mse'] == LOSSES['mse']
+    assert losses['a@0.1'] == dict(type='FocusedMSELoss')
+    rates = [learning_rate(name) for name in losses]
+    assert rates == [3e-4, None, 0.1]
+
+
 @pytest.mark.parametrize(
     ('text', 'named'),
     [
@@ -44,6 +55,9 @@ def test_own_losses():
         ('mse=dict(type="KeypointMSELoss")', 'mse is taken'),
         ('a/b=dict(type="KeypointMSELoss")', 'a/b'),
         ('a=3', 'a=3'),
+        ('mse@fast', 'mse@fast'),
+        ('mse@0', 'mse@0'),
+        ('mse@nan', 'mse@nan'),
         ('a=dict(type=', 'a=dict'),
         ('a=dict(type="Nothing")', 'Nothing'),
         ('a=dict(type="ResNet", depth=18)', 'ResNet'),

