@@ -7,8 +7,13 @@ check_versions()
 
 # Importing registers the classes; the order keeps the gate first.
 from . import host  # noqa: E402
-from .backbones import StackedHourglass  # noqa: E402
-from .datasets import LspDataset  # noqa: E402
+from .backbones import HardSigmoidMobileNetV3, StackedHourglass  # noqa: E402
+from .codecs import HourglassHeatmap  # noqa: E402
+from .datasets import (  # noqa: E402
+    HourglassBBoxTransform,
+    LspDataset,
+    RandomChannelGain,
+)
 from .evaluation import (  # noqa: E402
     CocoSubmission,
     DoubleCounting,
@@ -63,11 +68,14 @@ __all__ = [
     'DoubleCounting',
     'EpochSeedHook',
     'FocusedMSELoss',
+    'HardSigmoidMobileNetV3',
     'HeatmapFocalLoss',
     'HeatmapLoss',
     'HeatmapMetric',
     'HeatmapValidationLoss',
     'HeatmapWeightingMSELoss',
+    'HourglassBBoxTransform',
+    'HourglassHeatmap',
     'KeypointErrors',
     'LossConsistency',
     'LossScheduleHook',
@@ -78,6 +86,7 @@ __all__ = [
     'MultiScaleTTA',
     'PenaltyVisualizationHook',
     'ROOT',
+    'RandomChannelGain',
     'RegularizedMSELoss',
     'SafeCheckpointHook',
     'SideSwaps',
