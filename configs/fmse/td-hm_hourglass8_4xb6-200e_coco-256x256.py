@@ -1,7 +1,7 @@
 """FMSE paper, table 2: 8-stack hourglass, MSE, 256x256.
 
-The paper's person boxes are a Faster R-CNN's, which is not published; these
-are MMPose's detector file.
+The paper trains and tests on a Faster R-CNN's boxes, which are not published;
+here these are the annotated ones in training, MMPose's detector file in tests.
 """
 
 _base_ = [

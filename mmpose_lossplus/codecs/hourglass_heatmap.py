@@ -10,11 +10,10 @@ class HourglassHeatmap(MSRAHeatmap):
     """Heatmaps of the stacked hourglass's code, decoded as MSRA's.
 
     A Gaussian with a standard deviation of 1.75 pixels in a window of 7x7,
-    everything else exactly 0. Every other codec of MMPose ties the window to
-    the deviation: three of them to each side for :class:`MSRAHeatmap` and
-    ``UDPHeatmap``, so that 7x7 is a deviation of 1. It matters to Anchor
-    Loss, which finds its anchor where the target exceeds 0.5: 13 pixels here,
-    5 with a deviation of 1.
+    everything else exactly 0. MMPose's codecs tie the window to the deviation,
+    three of them to each side for :class:`MSRAHeatmap` and ``UDPHeatmap``, so
+    that 7x7 means a deviation of 1. It matters to Anchor Loss, which finds its
+    anchor where the target exceeds 0.5: 13 pixels here, 5 there.
 
     Source: ``drawGaussian`` in ``src/util/img.lua`` of
     https://github.com/princeton-vl/pose-hg-train draws Torch's

@@ -150,9 +150,10 @@ def final_layer_part(cfg: Config) -> dict:
 
 
 def _takes_final_layer(part: dict) -> bool:
-    return any(
+    kind = component_class(part, MODELS)
+    return kind is not None and any(
         'final_layer' in inspect.signature(base.__init__).parameters
-        for base in component_class(part, MODELS).__mro__
+        for base in kind.__mro__
     )
 
 
