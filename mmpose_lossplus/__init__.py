@@ -7,8 +7,17 @@ check_versions()
 
 # Importing registers the classes; the order keeps the gate first.
 from . import host  # noqa: E402
-from .backbones import EfficientNetLite, StackedHourglass  # noqa: E402
-from .datasets import LspDataset  # noqa: E402
+from .backbones import (  # noqa: E402
+    EfficientNetLite,
+    HardSigmoidMobileNetV3,
+    StackedHourglass,
+)
+from .codecs import HourglassHeatmap  # noqa: E402
+from .datasets import (  # noqa: E402
+    HourglassBBoxTransform,
+    LspDataset,
+    RandomChannelGain,
+)
 from .evaluation import (  # noqa: E402
     CocoSubmission,
     DoubleCounting,
@@ -64,11 +73,14 @@ __all__ = [
     'EfficientNetLite',
     'EpochSeedHook',
     'FocusedMSELoss',
+    'HardSigmoidMobileNetV3',
     'HeatmapFocalLoss',
     'HeatmapLoss',
     'HeatmapMetric',
     'HeatmapValidationLoss',
     'HeatmapWeightingMSELoss',
+    'HourglassBBoxTransform',
+    'HourglassHeatmap',
     'KeypointErrors',
     'LossConsistency',
     'LossScheduleHook',
@@ -79,6 +91,7 @@ __all__ = [
     'MultiScaleTTA',
     'PenaltyVisualizationHook',
     'ROOT',
+    'RandomChannelGain',
     'RegularizedMSELoss',
     'SafeCheckpointHook',
     'SideSwaps',

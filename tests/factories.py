@@ -625,7 +625,11 @@ def randomize_norms(module):
 # Every loss, with its defaults first, and in variants.
 LOSS_VARIANTS = {
     'AsymmetricMSELoss': [dict(form=form) for form in F.AMSE_FORMS]
-    + [dict(reference=0.1), dict(reference=lambda s, g: 0.5 * g)],
+    + [
+        dict(reference=0.1),
+        dict(reference=lambda s, g: 0.5 * g),
+        dict(form='error_weighted', reference='squared_error'),
+    ],
     'RegularizedMSELoss': [dict()],
     'FocusedMSELoss': [dict(), dict(gamma=2, delta=0.01)],
     'HeatmapWeightingMSELoss': [

@@ -8,7 +8,9 @@ import sys
 import pytest
 import torch
 from mmengine.config import Config
-from mmpose.registry import MODELS, PARAM_SCHEDULERS
+from mmpose.registry import MODELS, PARAM_SCHEDULERS, TRANSFORMS
+
+from mmpose_lossplus.experiments.losses import final_layer_part
 
 from .factories import BACKBONES, CONFIGS, HEADS, NAME, ROOT, call, load, read
 
@@ -79,6 +81,14 @@ def covers(cfg, expected):
     return {key: cfg.get(key) for key in expected} == expected
 
 
+def made_as(cfg, expected):
+    """Whether it is what a name says, or a class derived from that."""
+    kind = issubclass(MODELS.get(cfg.type), MODELS.get(expected['type']))
+    return kind and covers(
+        {**arguments(cfg), 'type': expected['type']}, expected
+    )
+
+
 @each_config
 def test_name_matches_content(path):
     name = NAME.fullmatch(path.stem)
@@ -86,7 +96,7 @@ def test_name_matches_content(path):
     cfg = load(path)
 
     backbone = name['backbone']
-    assert covers(arguments(cfg.model.backbone), BACKBONES[backbone])
+    assert made_as(cfg.model.backbone, BACKBONES[backbone])
     if backbone in WIDTHS:
         extra = cfg.model.backbone.extra
         assert extra.stage4.num_channels[0] == WIDTHS[backbone]
@@ -167,8 +177,12 @@ def test_one_codec(path):
         assert affine.input_size == codec['input_size']
     backbone, head = cfg.model.backbone, cfg.model.head
     if backbone.type in ('StackedHourglass', 'CPM'):
-        stages = backbone.get('num_stacks', backbone.get('num_stages'))
+        made = arguments(backbone)
+        stages = made.get('num_stacks', made.get('num_stages'))
         assert head.num_stages == stages
+        # They predict within, and the head adds nothing.
+        assert head.final_layer is None
+        assert backbone.out_channels == head.out_channels
 
 
 @each_config
@@ -183,8 +197,8 @@ def test_parts_fit_each_other(path):
     head = cfg.model.head
     loss = head.loss if isinstance(head.loss, dict) else head.loss[-1]
     takes_logits = getattr(MODELS.get(loss.type), 'takes_logits', False)
-    final_layer = (head.get('final_layer') or {}).get('type', 'Conv2d')
-    assert takes_logits == (final_layer == 'SigmoidConv2d')
+    layer = final_layer_part(cfg).get('final_layer') or {}
+    assert takes_logits == (layer.get('type') == 'SigmoidConv2d')
 
 
 @each_config
@@ -255,10 +269,17 @@ RATES = {
 AUGMENTATION = {
     'amse': dict(shift_prob=0, scale_factor=(0.7, 1.3), rotate_factor=80),
     'fmse': dict(shift_prob=0, scale_factor=(0.65, 1.35), rotate_factor=30),
-    'anchor_loss': dict(shift_prob=0),
+    'anchor_loss': dict(scale_factor=0.25, rotate_factor=30, rotate_prob=0.4),
     'heatmap_weighting': dict(
         shift_prob=0, scale_factor=(0.5, 1.5), rotate_factor=80
     ),
+}
+# Codec and sigma of targets.
+TARGETS = {
+    'amse': ('MSRAHeatmap', 2),
+    'fmse': ('MSRAHeatmap', 2),
+    'anchor_loss': ('HourglassHeatmap', 1.75),
+    'heatmap_weighting': ('MSRAHeatmap', 2),
 }
 
 
@@ -282,11 +303,23 @@ def test_learning_rate_of_the_papers(path):
 
 
 @each_recipe
+def test_targets_of_the_papers(path):
+    codec = read(path).codec
+    assert (codec.type, codec.sigma) == TARGETS[path.parent.name]
+
+
+@each_recipe
 def test_augmentation_of_the_papers(path):
     pipeline = read(path).train_dataloader.dataset.pipeline
-    defaults = dict(scale_factor=(0.5, 1.5), rotate_factor=80)  # MMPose's own
-    (transform,) = steps(pipeline, 'RandomBBoxTransform')
+    ours = ('HourglassBBoxTransform', 'RandomChannelGain')
+    (transform,) = steps(pipeline, 'RandomBBoxTransform', ours[0])
+    made = inspect.signature(TRANSFORMS.get(transform.type)).parameters
+    defaults = {name: made[name].default for name in made}
     transform = {**defaults, **transform}
     assert covers(transform, AUGMENTATION[path.parent.name])
+    of_hourglass = [step.type for step in steps(pipeline, *ours)]
+    expected = list(ours) if path.parent.name == 'anchor_loss' else []
+    assert of_hourglass == expected
+    assert len(list(steps(pipeline, 'RandomFlip'))) == 1
     half_body = '1xb64' in path.stem and 'coco' in path.stem
     assert bool(list(steps(pipeline, 'RandomHalfBody'))) == half_body

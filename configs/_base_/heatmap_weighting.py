@@ -1,11 +1,12 @@
 """Model and augmentation of the heatmap-weighting paper, for every size.
 
-MobileNetV3 here has the last conv to 960 channels, which MMPose's lacks. As in
-the paper's released configs it starts from random weights.
+MobileNetV3 here has the last conv to 960 channels, which MMPose's lacks, and
+the hard sigmoid of the attention. As in the paper's released configs it starts
+from random weights.
 """
 
 mobilenetv3 = dict(
-    backbone=dict(_delete_=True, type='MobileNetV3', arch='big'),
+    backbone=dict(_delete_=True, type='HardSigmoidMobileNetV3', arch='big'),
     neck=dict(
         type='ChannelMapper',
         in_channels=[160],

@@ -1,11 +1,12 @@
 """Anchor Loss paper, table 7: 2-stack hourglass, MSE, 256x256.
 
 Longer than its siblings because the paper's recipe stands here: batch 6 on
-one GPU, 1e-3 for 100 epochs, then times 0.5 and 0.2 in turn every 20. The
-Gaussian of sigma 1 in a window of 7x7 is that of the hourglass code it builds
-on. Not published, and chosen here: 200 epochs, where that schedule has fallen
-to 5e-6; RMSprop, the default of that code; MMPose's own augmentation, which
-has no shift on MPII.
+one GPU, 1e-3 for 100 epochs, then times 0.5 and 0.2 in turn every 20. It
+"only replaces the loss" of https://github.com/princeton-vl/pose-hg-train, so
+that what it does not state is that code's: targets, RMSprop, flip, scale,
+rotation and colour. Chosen here: 200 epochs, where the schedule has fallen to
+5e-6. An epoch is one of the data, 0.74 M iterations in all; one of that code
+is 8000 iterations, 1.6 M in all.
 """
 
 _base_ = [
@@ -15,11 +16,16 @@ _base_ = [
 ]
 
 codec = dict(
-    type='MSRAHeatmap', input_size=(256, 256), heatmap_size=(64, 64), sigma=1
+    type='HourglassHeatmap',
+    input_size=(256, 256),
+    heatmap_size=(64, 64),
+    sigma=1.75,
 )
 model = dict(
-    backbone=dict(_delete_=True, type='StackedHourglass', num_stacks=2),
-    head=dict(num_stages=2, decoder=codec),
+    backbone=dict(
+        _delete_=True, type='StackedHourglass', out_channels=16, num_stacks=2
+    ),
+    head=dict(num_stages=2, in_channels=16, final_layer=None, decoder=codec),
 )
 
 train_cfg = dict(max_epochs=200)
@@ -36,8 +42,9 @@ train_pipeline = [
     dict(type='LoadImage'),
     dict(type='GetBBoxCenterScale'),
     dict(type='RandomFlip', direction='horizontal'),
-    dict(type='RandomBBoxTransform', shift_prob=0),
+    dict(type='HourglassBBoxTransform'),
     dict(type='TopdownAffine', input_size=codec['input_size']),
+    dict(type='RandomChannelGain'),
     dict(type='GenerateTarget', encoder=codec),
     dict(type='PackPoseInputs'),
 ]

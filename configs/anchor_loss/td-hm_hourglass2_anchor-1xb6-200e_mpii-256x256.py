@@ -3,8 +3,6 @@
 _base_ = './td-hm_hourglass2_1xb6-200e_mpii-256x256.py'
 
 model = dict(
-    head=dict(
-        loss=dict(type='AnchorLoss', gamma=2),
-        final_layer=dict(type='SigmoidConv2d'),
-    )
+    backbone=dict(final_layer=dict(type='SigmoidConv2d')),
+    head=dict(loss=dict(type='AnchorLoss', gamma=2)),
 )

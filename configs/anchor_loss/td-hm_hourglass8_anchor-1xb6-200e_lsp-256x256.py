@@ -9,7 +9,8 @@ _base_ = [
 ]
 
 model = dict(
-    backbone=dict(num_stacks=8), head=dict(num_stages=8, out_channels=14)
+    backbone=dict(num_stacks=8, out_channels=14),
+    head=dict(num_stages=8, in_channels=14, out_channels=14),
 )
 
 data_root = 'data/lsp/'

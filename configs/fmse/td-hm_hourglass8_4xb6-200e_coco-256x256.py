@@ -1,7 +1,7 @@
 """FMSE paper, table 2: 8-stack hourglass, MSE, 256x256.
 
-The paper's person boxes are a Faster R-CNN's, which is not published; these
-are MMPose's detector file.
+The paper trains and tests on a Faster R-CNN's boxes, which are not published;
+here these are the annotated ones in training, MMPose's detector file in tests.
 """
 
 _base_ = [
@@ -12,8 +12,8 @@ _base_ = [
 ]
 
 model = dict(
-    backbone=dict(_delete_=True, type='StackedHourglass', num_stacks=8),
-    head=dict(num_stages=8),
+    backbone=dict(_delete_=True, type='StackedHourglass', out_channels=17),
+    head=dict(num_stages=8, in_channels=17, final_layer=None),
 )
 
 train_cfg = {{_base_.fmse.train_cfg}}

@@ -12,8 +12,8 @@ _base_ = [
 ]
 
 model = dict(
-    backbone=dict(_delete_=True, type='StackedHourglass', num_stacks=8),
-    head=dict(num_stages=8),
+    backbone=dict(_delete_=True, type='StackedHourglass', out_channels=16),
+    head=dict(num_stages=8, in_channels=16, final_layer=None),
 )
 
 train_cfg = {{_base_.fmse.train_cfg}}

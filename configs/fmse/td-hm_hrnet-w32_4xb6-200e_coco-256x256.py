@@ -1,8 +1,9 @@
 """FMSE paper, table 2: HRNet, MSE, 256x256.
 
-The paper does not state the width; W32 stands for it. Longer than its siblings
-because MMPose has this model at 256x192 only, and a changed codec
-does not reach the decoder and the pipelines by itself.
+The paper does not state the width; W32 stands for it, from MMPose's ImageNet
+weights. Boxes are as in its hourglass sibling. Longer than its siblings
+because MMPose has this model at 256x192 only, and a changed codec does not
+reach the decoder and the pipelines by itself.
 """
 
 _base_ = [

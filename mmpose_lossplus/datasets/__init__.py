@@ -1,3 +1,4 @@
+from .hourglass_transforms import HourglassBBoxTransform, RandomChannelGain
 from .lsp_dataset import LspDataset
 
-__all__ = ['LspDataset']
+__all__ = ['HourglassBBoxTransform', 'LspDataset', 'RandomChannelGain']

@@ -6,6 +6,7 @@ from mmpose.evaluation.metrics import PCKAccuracy
 from mmpose.registry import METRICS
 from scipy.ndimage import maximum_filter
 
+from ..codecs import HourglassHeatmap
 from .heatmap_metric import HeatmapMetric, Maps, check_labels
 
 
@@ -179,8 +180,9 @@ class DoubleCounting(HeatmapMetric):
             least. Defaults to 0.5.
         radius (int, optional): Smallest distance of two peaks less 1, in
             pixels of the map. ``None`` for that of the codec's Gaussian:
-            three times its sigma, rounded up, or half the kernel of
-            ``MegviiHeatmap``. Defaults to ``None``.
+            three times its sigma, rounded up, the radius of
+            ``HourglassHeatmap``, or half the kernel of ``MegviiHeatmap``.
+            Defaults to ``None``.
         **kwargs: See :class:`HeatmapMetric`.
     """
 
@@ -197,7 +199,9 @@ class DoubleCounting(HeatmapMetric):
         if radius is None:
             encoder = getattr(self.generate, 'encoder', None)
             # That of SimCC's codec is an array, and no heatmap's.
-            if isinstance(getattr(encoder, 'sigma', None), (int, float)):
+            if isinstance(encoder, HourglassHeatmap):
+                radius = encoder.radius
+            elif isinstance(getattr(encoder, 'sigma', None), (int, float)):
                 radius = math.ceil(3 * encoder.sigma)
             elif hasattr(encoder, 'kernel_size'):
                 radius = encoder.kernel_size // 2

@@ -47,7 +47,12 @@ from .configs import (
 )
 from .extras import pd
 from .files import read_json, write_json, write_text
-from .losses import drop_schedules, learning_rate, set_loss
+from .losses import (
+    drop_schedules,
+    final_layer_part,
+    learning_rate,
+    set_loss,
+)
 from .progress import can_move
 from .statistics import Logged, read_logs
 
@@ -520,9 +525,10 @@ def describe(runs: List[Run], command: str) -> List[str]:
         f'{cfg.train_dataloader.get("batch_size")} in {gpus} processes; '
         f'tested on `{cfg.val_dataloader.dataset.get("ann_file")}`',
     ]
-    for loss, head in {x.loss: x.step.cfg.model.head for x in runs}.items():
-        layer = json.dumps(head.get('final_layer', 'plain'))
-        details += [f'{loss}: `{json.dumps(head.loss)}`, layer `{layer}`']
+    for loss, run_cfg in {x.loss: x.step.cfg for x in runs}.items():
+        layer = final_layer_part(run_cfg).get('final_layer', 'plain')
+        made = json.dumps(run_cfg.model.head.loss)
+        details += [f'{loss}: `{made}`, layer `{json.dumps(layer)}`']
     made = [run.step.folder / 'train.json' for run in runs if run.logged]
     notes = (p.read_text(encoding='utf-8') for p in made if p.exists())
     for note in map(json.loads, dict.fromkeys(notes)):

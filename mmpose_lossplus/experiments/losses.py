@@ -105,24 +105,25 @@ def _literal_dict(text: str) -> dict:
 
 
 def set_loss(cfg: Config, loss: dict) -> None:
-    """Give the head of a config a loss, and the final layer that it needs.
+    """Give the head of a config a loss, and its model the final layer for it.
 
     Of several losses, one for each stage, all are replaced. The factors that
     the config sets (``loss_weight``) stay unless the new loss has one. A loss
     that takes logits gets a ``SigmoidConv2d`` with a prior, another one loses
-    it.
+    it; that of ``StackedHourglass``, which predicts within, too.
 
     Args:
         cfg (Config): Config of a top-down heatmap model, changed in place.
         loss (dict): Config of the loss.
 
     Raises:
-        ValueError: If the head or its codec has no use for such a loss.
+        ValueError: If the model or its codec has no use for such a loss.
     """
     head = cfg.model.head
     codec = head.get('decoder') or {}
+    codec_class = component_class(codec, KEYPOINT_CODECS)
     if (
-        component_class(codec, KEYPOINT_CODECS) not in CODECS
+        not (codec_class and issubclass(codec_class, CODECS))
         or codec.get('heatmap_type', 'gaussian') != 'gaussian'
     ):
         raise ValueError(
@@ -144,26 +145,41 @@ def set_loss(cfg: Config, loss: dict) -> None:
     ]
     head.loss = new if stages is old else new[0]
     takes_logits = getattr(loss_class, 'takes_logits', False)
-    final_layer = head.get('final_layer', dict(kernel_size=1))
+    part = final_layer_part(cfg)
+    final_layer = part.get('final_layer', dict(kernel_size=1))
     sigmoid = component_class(final_layer or {}, MODELS) is SigmoidConv2d
     if takes_logits and not sigmoid:
-        head_class = component_class(head, MODELS)
-        accepted = any(
-            'final_layer' in inspect.signature(base.__init__).parameters
-            for base in head_class.__mro__
-        )
-        if not accepted or final_layer is None:
+        if final_layer is None or not _takes_final_layer(part):
             raise ValueError(
                 f'{loss_class.__name__} takes logits, for which this '
-                f'{head_class.__name__} has no final layer to replace.'
+                f'{component_class(head, MODELS).__name__} has no final layer '
+                'to replace.'
             )
         layer = dict(final_layer, type='SigmoidConv2d', prior_prob=PRIOR)
-        head.final_layer = layer
+        part.final_layer = layer
     elif sigmoid and not takes_logits:
         layer = dict(final_layer)
         for key in ('type', 'prior_prob'):
             layer.pop(key, None)
-        head.final_layer = layer
+        part.final_layer = layer
+
+
+def final_layer_part(cfg: Config) -> dict:
+    """The part of a model whose ``final_layer`` predicts the heatmaps.
+
+    It is the head, unless that adds nothing to a backbone that has one.
+    """
+    backbone, head = cfg.model.backbone, cfg.model.head
+    within = head.get('final_layer', {}) is None
+    return backbone if within and _takes_final_layer(backbone) else head
+
+
+def _takes_final_layer(part: dict) -> bool:
+    kind = component_class(part, MODELS)
+    return kind is not None and any(
+        'final_layer' in inspect.signature(base.__init__).parameters
+        for base in kind.__mro__
+    )
 
 
 def drop_schedules(cfg: Config, loss: dict) -> List[str]:

@@ -1,14 +1,18 @@
 """Attention blocks of the light head, (B, C, H, W) in and out.
 
 The rows of table 6 in Lightweight Human Pose Estimation Using
-Heatmap-Weighting Loss: none, SE, CBAM and the paper's own. Its settings for SE
-and CBAM are not published; both take the paper's own squeeze ratio of 4 here.
+Heatmap-Weighting Loss: none, SE, CBAM and the paper's own. All have one hard
+sigmoid, (x + 3) / 6 clamped to [0, 1], as the official code
+(https://github.com/HAIV-Lab/ICPR22w) has MMCV's ``HSigmoid``: that function
+since MMCV 1.4.4, (x + 1) / 2 before; which trained the paper's models is not
+known. :class:`.HardSigmoidMobileNetV3` has the same one.
 """
 
 import torch
 from mmpose.models.backbones.utils import SELayer
 from mmpose.registry import MODELS
 from torch import Tensor, nn
+from torch.nn.functional import hardsigmoid
 
 
 def _squeezed(channels: int, ratio: int) -> int:
@@ -26,7 +30,7 @@ class ChannelSpatialAttention(nn.Module):
 
     ``x + x * channel(x) + x * spatial(x)``, eqs. (5) to (7). The ReLU between
     the two convolutions of each branch is the official code's, the equations
-    do not show it; the hard sigmoid is (x + 3) / 6, clamped to [0, 1].
+    do not show it.
 
     Args:
         channels (int): C.
@@ -59,13 +63,19 @@ class ChannelSpatialAttention(nn.Module):
 class SqueezeExcitation(SELayer):
     """Squeeze-and-excitation, ``x * channel(x)`` (arXiv 1709.01507).
 
+    With a hard sigmoid where its paper has a sigmoid, and the ratio of the
+    paper's own block: likely what the official code of table 6 has, which
+    does not state it.
+
     Args:
         channels (int): C.
         ratio (int): Squeeze ratio. Defaults to 4.
     """
 
     def __init__(self, channels: int, ratio: int = 4) -> None:
-        super().__init__(channels, _squeezed(channels, ratio))
+        _squeezed(channels, ratio)  # which refuses a bad ratio
+        act_cfg = (dict(type='ReLU'), dict(type=nn.Hardsigmoid))
+        super().__init__(channels, ratio, act_cfg=act_cfg)
 
 
 @MODELS.register_module()
@@ -75,6 +85,11 @@ class CBAM(nn.Module):
     Channel attention from average- and max-pooled features through one MLP,
     eq. (2), then spatial attention from the mean and maximum over channels,
     eq. (3).
+
+    The settings are those of the heatmap-weighting paper's official code
+    (``models/heads/utils/cbam.py``): no bias in the MLP, one in the 7x7
+    convolution, hard sigmoids. Its default ratio is 16, but its head passes
+    the 4 of the paper's own block.
 
     Args:
         channels (int): C.
@@ -90,15 +105,15 @@ class CBAM(nn.Module):
             raise ValueError(f'kernel_size must be odd, got {kernel_size}.')
         squeezed = _squeezed(channels, ratio)
         self.mlp = nn.Sequential(
-            nn.Conv2d(channels, squeezed, 1),
+            nn.Conv2d(channels, squeezed, 1, bias=False),
             nn.ReLU(inplace=True),
-            nn.Conv2d(squeezed, channels, 1),
+            nn.Conv2d(squeezed, channels, 1, bias=False),
         )
         self.spatial = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         average = x.mean(dim=(2, 3), keepdim=True)
         maximum = x.amax(dim=(2, 3), keepdim=True)
-        x = x * (self.mlp(average) + self.mlp(maximum)).sigmoid()
+        x = x * hardsigmoid(self.mlp(average) + self.mlp(maximum))
         pooled = [x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)]
-        return x * self.spatial(torch.cat(pooled, dim=1)).sigmoid()
+        return x * hardsigmoid(self.spatial(torch.cat(pooled, dim=1)))

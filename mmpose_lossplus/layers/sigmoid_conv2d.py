@@ -56,7 +56,14 @@ class SigmoidConv2d(nn.Conv2d):
             nn.init.constant_(self.bias, prior)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = super().forward(x)
+        return self.on_top(self.logits(x))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The convolution, for a network that goes on with its output."""
+        return super().forward(x)
+
+    def on_top(self, logits: Tensor) -> Tensor:
+        """What the layer makes of logits: themselves or probabilities."""
         if not self.training:
             return logits.sigmoid()
         logits.is_logits = True

@@ -274,14 +274,20 @@ class LogitHeatmapLoss(HeatmapLoss):
 class AsymmetricMSELoss(HeatmapLoss):
     """Asymmetric MSE loss (AMSE), see :func:`.functional.amse`.
 
+    The paper's equation did not survive, and this is our reading of its text.
+    ``form='error_weighted'``, with abs(S - G) or its square as W, fits the
+    words about W best; the default is the one that is asymmetric for every
+    target.
+
     Args:
         beta (float): Weight of the penalty; the paper recommends 0.01 to 0.1.
             Defaults to 0.01.
         form (str): One of five readings of the paper's equation:
             'quadratic', 'difference_of_squares', 'linear',
             'prediction_weighted', 'error_weighted'. Defaults to 'quadratic'.
-        reference (float | Callable, optional): W, a number or a function of
-            output and target that returns a tensor. ``None`` takes the
+        reference (float | str | Callable, optional): W, a number, 'target',
+            'output', 'error' for abs(S - G), 'squared_error', or a function
+            of output and target that returns a tensor. ``None`` takes the
             form's own. Defaults to ``None``.
         **kwargs: See :class:`HeatmapLoss`.
 
@@ -295,23 +301,27 @@ class AsymmetricMSELoss(HeatmapLoss):
         beta: float = 0.01,
         form: str = 'quadratic',
         reference: Optional[
-            Union[float, Callable[[Tensor, Tensor], Tensor]]
+            Union[float, str, Callable[[Tensor, Tensor], Tensor]]
         ] = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
         _check_range(beta=beta)
         F.choose('form', form, F.AMSE_FORMS)
-        kinds = (type(None), int, float)
+        kinds = (type(None), int, float, str)
         if not callable(reference) and not isinstance(reference, kinds):
             raise ValueError(
-                'reference must be None, a number or a function of output '
-                f'and target, got {reference!r}.'
+                'reference must be None, a number, one of '
+                f'{tuple(F.AMSE_REFERENCES)} or a function of output and '
+                f'target, got {reference!r}.'
             )
+        if isinstance(reference, str):
+            F.choose('reference', reference, F.AMSE_REFERENCES)
         self.beta = beta
         self.form = form
         self.reference = reference
-        if form != 'quadratic' or callable(reference):
+        named = isinstance(reference, str) or callable(reference)
+        if form != 'quadratic' or named:
             self.loss_and_grad = None
 
     def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
@@ -438,6 +448,9 @@ class AnchorLoss(LogitHeatmapLoss):
     The output is logits: use it with ``final_layer=dict(
     type='SigmoidConv2d')``, which also makes MMPose see probabilities at test
     time. ``gamma=0`` is the BCE row of the paper's table 7.
+
+    A joint without label is masked, as by MMPose's losses. The hourglass code
+    that the paper builds on trains on it, with a target of zeros.
 
     Args:
         gamma (float): Exponent of the modulator; 2 is best in table 7, the

@@ -10,10 +10,11 @@ from mmpose_lossplus.backbones.stacked_hourglass import _Hourglass, _Residual
 from ..factories import conv_gflops, randomize_norms
 
 BN = dict(type='BN')
+SIGMOID = dict(type='SigmoidConv2d', prior_prob=0.01)
 
 
 def small(**cfg):
-    options = dict(num_stacks=3, channels=8, depth=2)
+    options = dict(out_channels=5, num_stacks=3, channels=8, depth=2)
     return StackedHourglass(**{**options, **cfg})
 
 
@@ -26,9 +27,9 @@ def small(**cfg):
         (dict(channels=12, norm_cfg=dict(type='GN', num_groups=2)), (32, 16)),
     ],
 )
-def test_one_map_of_a_quarter_for_each_stack(cfg, shape):
+def test_maps_of_a_quarter_for_each_stack(cfg, shape):
     outputs = small(**cfg)(torch.rand(2, 3, *shape))
-    expected = (2, cfg.get('channels', 8), shape[0] // 4, shape[1] // 4)
+    expected = (2, 5, shape[0] // 4, shape[1] // 4)
     assert [o.shape for o in outputs] == [expected] * cfg.get('num_stacks', 3)
 
 
@@ -37,17 +38,26 @@ def test_published_size():
     # Norms of 2C, 1x1 to half, 3x3, 1x1 back, a 1x1 where widths differ.
     residual = 512 + 256 * 128 + 256 + 128 * 128 * 9 + 256 + 128 * 256
     assert parameter_count(_Residual(256, 256, BN))[''] == residual == 214016
-    head = dict(type='CPMHead', in_channels=256, out_channels=17, num_stages=8)
-    model = dict(type='TopdownPoseEstimator', head=head)
-    model = MODELS.build(dict(model, backbone=dict(type='StackedHourglass')))
+    head = dict(type='CPMHead', in_channels=17, out_channels=17, num_stages=8)
+    head['final_layer'] = None
+    backbone = dict(type='StackedHourglass', out_channels=17)
+    model = dict(type='TopdownPoseEstimator', backbone=backbone, head=head)
+    model = MODELS.build(model)
     # A stack has three residuals a level, one at the bottom and one after.
     stack = 14 * residual + 256 * 256 + 512
     stem = 3 * 64 * 49 + 128 + 57728 + 53760 + 230144
-    parameters = stem + 8 * stack + 7 * 256**2 + 8 * 257 * 17
-    assert parameter_count(model)[''] == parameters
+    predictions, reinjections = 8 * 257 * 17, 7 * 17 * 256
+    parameters = stem + 8 * stack + 7 * 256**2 + predictions + reinjections
+    counts = parameter_count(model)
+    assert counts[''] == parameters == 25373512
+    assert counts['backbone.reinjections'] == reinjections == 30464
+    assert counts['head'] == 0
     assert parameters == pytest.approx(25.1e6, rel=0.02)
+    kernels = (p for p in model.parameters() if p.ndim == 4)
+    least = sum(p.numel() for p in kernels) - reinjections
+    assert least == pytest.approx(25.2e6, abs=0.05e6)
     gflops = conv_gflops(model, 256, 192)['']
-    assert gflops == pytest.approx(19.1, abs=0.05)
+    assert gflops == pytest.approx(19.2, abs=0.05)
 
 
 def naive_residual(block, x):
@@ -78,17 +88,58 @@ def test_one_level_against_a_naive_one():
     torch.testing.assert_close(block(x), naive_residual(block, x))
 
 
-def test_next_input_is_the_last_one_and_the_remapped_output():
-    backbone = randomize_norms(small())
+@pytest.mark.parametrize('final_layer', [None, SIGMOID])
+@pytest.mark.parametrize('training', [False, True])
+def test_features_and_heatmaps_go_into_the_next_stack(final_layer, training):
+    """The heatmaps as logits, also where probabilities come out."""
+    backbone = randomize_norms(small(final_layer=final_layer))
+    backbone.predictions.train(training)
     x = torch.rand(1, 3, 16, 16).double()
     outputs = backbone(x)
     x = backbone.stem(x)
-    expected = [backbone.stacks[0](x)]
-    for i in (1, 2):
-        x = x + backbone.remaps[i - 1](expected[-1])
-        expected.append(backbone.stacks[i](x))
-    for output, naive in zip(outputs, expected):
-        torch.testing.assert_close(output, naive)
+    for i, output in enumerate(outputs):
+        features = backbone.stacks[i](x)
+        layer = backbone.predictions[i]
+        heatmaps = F.conv2d(features, layer.weight, layer.bias)
+        on_logits = final_layer is not None and training
+        assert getattr(output, 'is_logits', False) == on_logits
+        if final_layer and not training:
+            torch.testing.assert_close(output, heatmaps.sigmoid())
+        else:
+            torch.testing.assert_close(output, heatmaps)
+        if i < 2:
+            x = x + backbone.remaps[i](features)
+            x = x + backbone.reinjections[i](heatmaps)
+
+
+def test_head_adds_nothing():
+    """Logits reach the loss with their mark, through CPMHead."""
+    head = dict(type='CPMHead', in_channels=5, out_channels=5, num_stages=3)
+    head = MODELS.build(dict(head, final_layer=None))
+    backbone = small(final_layer=SIGMOID)
+    maps = backbone(torch.rand(2, 3, 32, 32))
+    assert all(y is x and y.is_logits for x, y in zip(maps, head(maps)))
+    assert not list(head.parameters())
+
+
+def test_biases_that_would_be_removed_are_not_there():
+    """One in a re-injection would change no prediction, nor learn."""
+    backbone = randomize_norms(small())
+    x = torch.rand(2, 3, 16, 16).double()
+    backbone.train()
+    before = backbone(x)
+    bias = torch.full((8,), 3.0).double().requires_grad_()
+    for conv in backbone.reinjections:
+        conv.bias = torch.nn.Parameter(bias.detach().clone())
+    for output, other in zip(before, backbone(x)):
+        torch.testing.assert_close(output, other)
+    biased = {n for n, _ in small().named_parameters() if n.endswith('bias')}
+    norms = {
+        f'{name}.bias'
+        for name, m in small().named_modules()
+        if isinstance(m, torch.nn.BatchNorm2d)
+    }
+    assert biased - norms == {f'predictions.{i}.bias' for i in range(3)}
 
 
 def test_gradients_reach_every_parameter():
@@ -100,7 +151,7 @@ def test_gradients_reach_every_parameter():
 
 def test_initialization():
     """Uniform within 1/sqrt(fan-in): 1/sqrt(9 * 128) for the 3x3s."""
-    backbone = StackedHourglass(num_stacks=1, depth=1)
+    backbone = StackedHourglass(5, num_stacks=1, depth=1)
     backbone.init_weights()
     weight = backbone.stacks[0][1].block[1].conv.weight
     assert weight.abs().max().item() == pytest.approx(1152**-0.5, rel=0.01)
@@ -110,9 +161,24 @@ def test_initialization():
     assert (backbone.remaps[0].weight == 3).all()
 
 
+def test_prior_outlives_the_initialization():
+    backbone = small(final_layer=SIGMOID)
+    backbone.init_weights()
+    for layer in backbone.predictions:
+        prior = layer.bias.sigmoid()
+        torch.testing.assert_close(prior, torch.full_like(prior, 0.01))
+        assert layer.weight.abs().max() < 8**-0.5
+
+
 @pytest.mark.parametrize(
     ('name', 'value'),
-    [('num_stacks', 0), ('depth', 1.5), ('channels', '8'), ('channels', 7)],
+    [
+        ('num_stacks', 0),
+        ('depth', 1.5),
+        ('channels', '8'),
+        ('channels', 7),
+        ('out_channels', 0),
+    ],
 )
 def test_refused_sizes(name, value):
     with pytest.raises(ValueError, match=f'^{name} .* got {value!r}'):

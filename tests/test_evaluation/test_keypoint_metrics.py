@@ -89,12 +89,14 @@ def test_which_peaks_count(outputs, kwargs, several, wins):
 
 
 def test_radius():
-    """By default three sigmas, rounded up, or half of OpenCV's kernel."""
+    """By default three sigmas, rounded up, or half of a window."""
     sizes = dict(input_size=(48, 64), heatmap_size=(12, 16))
     codec = dict(type='MSRAHeatmap', sigma=1.5, **sizes)
     assert DoubleCounting(codec).radius == 5
     megvii = dict(type='MegviiHeatmap', kernel_size=11, **sizes)
     assert DoubleCounting(megvii).radius == 5
+    hourglass = dict(type='HourglassHeatmap', **sizes)
+    assert DoubleCounting(hourglass).radius == 3
 
 
 def test_peaks_against_a_loop():

@@ -8,6 +8,7 @@ from mmpose_lossplus import AnchorLoss, SigmoidConv2d
 from mmpose_lossplus.experiments.losses import (
     LOSSES,
     drop_schedules,
+    final_layer_part,
     learning_rate,
     parse_losses,
     set_loss,
@@ -19,17 +20,18 @@ DEMO = ROOT / 'configs/demo/td-hm_mobilenetv3-dwattn_1xb16-60e_demo-128x96.py'
 ANCHOR = DEMO.with_name(DEMO.name.replace('_1xb', '_anchor-1xb'))
 MPII = ROOT / 'configs/anchor_loss'
 MPII /= 'td-hm_hourglass2_anchor-1xb6-200e_mpii-256x256.py'
+HOURGLASS = MPII.with_name(MPII.name.replace('_anchor-1xb', '_1xb'))
 CPN = ROOT / 'configs/amse/td-hm_cpn50_4xb32-140e_coco-256x192.py'
 CPM = ROOT / 'configs/anchor_loss/td-hm_cpm_8xb64-210e_lsp-368x368.py'
 
 
 def with_loss(config, loss, **changes):
-    """A config's head, and its losses in a list."""
+    """The part that predicts, of a config's model, and losses in a list."""
     cfg = read(config)
     cfg.merge_from_dict(changes)
     set_loss(cfg, LOSSES.get(str(loss), loss))
     loss = cfg.model.head.loss
-    return cfg.model.head, loss if isinstance(loss, list) else [loss]
+    return final_layer_part(cfg), loss if isinstance(loss, list) else [loss]
 
 
 def test_own_losses():
@@ -81,17 +83,18 @@ SIGMOID = dict(read(ANCHOR).model.head.final_layer)
         (DEMO, 'fmse', 'unchanged'),
         (MPII, 'mse', {}),
         (MPII, 'bce', 'unchanged'),
+        (HOURGLASS, 'anchor', dict(SIGMOID, kernel_size=1)),
         (CPN, 'bce', dict(SIGMOID, kernel_size=3, padding=1)),
     ],
 )
 def test_loss_has_its_final_layer(config, name, layer):
-    head, losses = with_loss(config, name)
+    part, losses = with_loss(config, name)
     if layer == 'unchanged':
-        layer = read(config).model.head.get('final_layer')
-    assert head.get('final_layer') == layer
+        layer = final_layer_part(read(config)).get('final_layer')
+    assert part.get('final_layer') == layer
     for loss in losses:
         assert {**loss, **LOSSES[name]} == loss
-    layers = [type(module) for module in MODELS.build(head).modules()]
+    layers = [type(module) for module in MODELS.build(part).modules()]
     assert (SigmoidConv2d in layers) == (name in ('anchor', 'bce'))
 
 

@@ -29,23 +29,46 @@ def test_paper_block_is_identity_plus_channel_plus_spatial():
         torch.testing.assert_close(block(x), factor * x)
 
 
+def hard_sigmoid(x):
+    return ((x + 3) / 6).clamp(0, 1)
+
+
 def test_squeeze_excitation_by_hand():
     block = SqueezeExcitation(4, ratio=2)
-    x = torch.rand(1, 4, 3, 3)
+    x = 20 * torch.randn(9, 4, 3, 3)
     pooled = x.mean((2, 3), keepdim=True)
     first, second = block.conv1.conv, block.conv2.conv
-    scale = second(first(pooled).relu()).sigmoid()
+    scale = hard_sigmoid(second(first(pooled).relu()))
+    assert {0, 1} & set(scale.unique().tolist())  # clamped somewhere
     torch.testing.assert_close(block(x), x * scale)
 
 
 def test_cbam_uses_average_and_maximum():
     block = CBAM(4, ratio=2)
-    x = torch.rand(1, 4, 5, 5)
+    x = 20 * torch.randn(9, 4, 5, 5)
     average, maximum = x.mean((2, 3)), x.flatten(2).max(2).values
     mlp = [block.mlp(v[..., None, None]) for v in (average, maximum)]
-    y = x * (mlp[0] + mlp[1]).sigmoid()
+    y = x * hard_sigmoid(mlp[0] + mlp[1])
     pooled = torch.stack([y.mean(1), y.max(1).values], dim=1)
-    torch.testing.assert_close(block(x), y * block.spatial(pooled).sigmoid())
+    torch.testing.assert_close(
+        block(x), y * hard_sigmoid(block.spatial(pooled))
+    )
+
+
+@pytest.mark.parametrize('ratio', [2, 3, 4])
+def test_parameters(ratio):
+    """Weights of two layers of C and C / ratio; bias where the code has it."""
+    channels, squeezed = 16, 16 // ratio
+    weights = 2 * channels * squeezed
+    biases = channels + squeezed
+    expected = {
+        ChannelSpatialAttention: weights + biases + channels + 1 + 9 + 1,
+        SqueezeExcitation: weights + biases,
+        CBAM: weights + 2 * 49 + 1,
+    }
+    for block, count in expected.items():
+        parameters = block(channels, ratio=ratio).parameters()
+        assert sum(p.numel() for p in parameters) == count, block
 
 
 @pytest.mark.parametrize('block', BLOCKS)

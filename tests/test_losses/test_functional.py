@@ -99,6 +99,10 @@ PARITY = {
         amse(form='error_weighted'),
         naive(lambda s, g: (s - g) ** 2 + BETA * abs(s - g) * s**2),
     ),
+    'amse error_weighted, W=(S-G)^2': (
+        amse(form='error_weighted', reference='squared_error'),
+        naive(lambda s, g: (s - g) ** 2 + BETA * (s - g) ** 2 * s**2),
+    ),
     'rmse': (
         lambda s, g: F.rmse(s, g, BETA),
         naive(lambda s, g: (s - g) ** 2 + BETA * s**2),
@@ -203,12 +207,17 @@ def slope(output, target, **kwargs):
     return torch.autograd.grad(loss, output)[0]
 
 
-@pytest.mark.parametrize('form', F.AMSE_FORMS)
+SQUARED = dict(form='error_weighted', reference='squared_error')
+
+
+@pytest.mark.parametrize(
+    'kwargs', [*(dict(form=form) for form in F.AMSE_FORMS), SQUARED]
+)
 @pytest.mark.parametrize('error', [1e-6, 0.01, 0.3, 0.9])
-def test_amse_minimum_is_at_the_target(form, error):
-    assert (slope(TARGETS + error, TARGETS, form=form) > 0).all()
-    assert (slope(TARGETS - error, TARGETS, form=form) < 0).all()
-    assert (F.amse(TARGETS, TARGETS, BETA, form=form) == 0).all()
+def test_amse_minimum_is_at_the_target(kwargs, error):
+    assert (slope(TARGETS + error, TARGETS, **kwargs) > 0).all()
+    assert (slope(TARGETS - error, TARGETS, **kwargs) < 0).all()
+    assert (F.amse(TARGETS, TARGETS, BETA, **kwargs) == 0).all()
 
 
 GAPS = {
@@ -229,6 +238,29 @@ def test_amse_asymmetry(form, error):
     )
     torch.testing.assert_close(gap, GAPS[form](TARGETS, error))
     assert (gap[1:] > 0).all()
+
+
+def test_amse_squared_error(output, target):
+    """W is constant: the slope is 2 (S - G) + 2 beta (S - G)^2 S."""
+    gap = F.amse(TARGETS + 0.25, TARGETS, BETA, **SQUARED) - F.amse(
+        TARGETS - 0.25, TARGETS, BETA, **SQUARED
+    )
+    torch.testing.assert_close(gap, 4 * BETA * TARGETS * 0.25**3)
+    error = output - target
+    torch.testing.assert_close(
+        slope(output, target, **SQUARED),
+        2 * error + 2 * BETA * error**2 * output,
+    )
+
+
+@pytest.mark.parametrize('form', F.AMSE_FORMS)
+def test_amse_default_references(form, output, target):
+    """As the table of its docstring has them."""
+    names = dict(prediction_weighted='output', error_weighted='error')
+    expected = F.amse(
+        output, target, BETA, reference=names.get(form, 'target'), form=form
+    )
+    assert torch.equal(F.amse(output, target, BETA, form=form), expected)
 
 
 @pytest.mark.parametrize('form', ['quadratic', 'difference_of_squares'])
@@ -386,3 +418,5 @@ def test_unknown_names(output, target):
         F.heatmap_weighting_mse(output, target, 'cube')
     with pytest.raises(ValueError, match="got 'cubic'"):
         F.amse(output, target, form='cubic')
+    with pytest.raises(ValueError, match="reference .* got 'truth'"):
+        F.amse(output, target, reference='truth')

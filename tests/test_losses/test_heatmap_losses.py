@@ -218,12 +218,14 @@ def test_gradient(cfg, output, target):
     weights = torch.rand(target.shape[:2], dtype=torch.double)
     constants = {
         # W and q* are constants of the gradient but functions of the output.
-        'prediction_weighted': lambda s, g: fixed,
-        'error_weighted': lambda s, g: (fixed - g).abs(),
+        ('prediction_weighted', None): lambda s, g: fixed,
+        ('error_weighted', None): lambda s, g: (fixed - g).abs(),
+        ('error_weighted', 'squared_error'): lambda s, g: (fixed - g) ** 2,
     }
     fixed = output[..., :5, :4].clone()
-    if cfg.get('form') in constants:
-        loss.reference = constants[cfg['form']]
+    kind = (cfg.get('form'), cfg.get('reference'))
+    if kind in constants:
+        loss.reference = constants[kind]
     output, target = fixed.clone().requires_grad_(), target[..., :5, :4]
     if cfg['type'] == 'AnchorLoss':
         # The maximum that q* follows must not be one of the inputs.
@@ -269,8 +271,12 @@ def test_no_visible_keypoint(cfg, output, target, empty_target):
         (dict(type='AsymmetricMSELoss', beta=-0.1), 'beta .* got -0.1'),
         (dict(type='AsymmetricMSELoss', form='L2'), "form .* got 'L2'"),
         (
-            dict(type='AsymmetricMSELoss', reference='target'),
-            "reference .* got 'target'",
+            dict(type='AsymmetricMSELoss', reference='truth'),
+            "reference .* got 'truth'",
+        ),
+        (
+            dict(type='AsymmetricMSELoss', reference=[1]),
+            r'reference .* got \[1\]',
         ),
         (dict(type='RegularizedMSELoss', beta=-1), 'beta .* got -1'),
         (dict(type='FocusedMSELoss', gamma=-1), 'gamma .* got -1'),

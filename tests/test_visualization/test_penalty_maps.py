@@ -153,6 +153,28 @@ def test_rows(loss, batch):
 
 
 @KINDS
+def test_rows_of_a_model_that_predicts_within(loss, batch):
+    """Those of the last stack, and its probabilities in evaluation."""
+    backbone = dict(type='StackedHourglass', out_channels=4, channels=8)
+    backbone.update(num_stacks=2, depth=2)
+    if loss == 'AnchorLoss':
+        backbone['final_layer'] = dict(type='SigmoidConv2d')
+    head = dict(type='CPMHead', in_channels=4, out_channels=4, num_stages=2)
+    head.update(final_layer=None, loss=dict(type=loss))
+    model = dict(type='TopdownPoseEstimator', backbone=backbone, head=head)
+    model = MODELS.build(model)
+    model.data_preprocessor = people_model(loss).data_preprocessor
+    rows = penalty_rows(model, batch, keypoints=[1])
+    model.eval()
+    inputs = model.data_preprocessor(batch)['inputs']
+    with torch.no_grad():
+        stages = model(inputs, None, mode='tensor')
+    for row, wanted in zip(rows, stages[-1][:, 1]):
+        np.testing.assert_allclose(row.prediction, wanted, rtol=1e-5)
+        assert row.penalties[loss].loss.any()
+
+
+@KINDS
 def test_several_losses_see_one_prediction(loss, batch):
     """Each as what it takes, whatever the model gives."""
     losses = dict(mse=MODELS.build(MSE), bce=lossplus.AnchorLoss(gamma=0.0))

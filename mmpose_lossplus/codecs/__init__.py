@@ -1,0 +1,3 @@
+from .hourglass_heatmap import HourglassHeatmap
+
+__all__ = ['HourglassHeatmap']
