@@ -1,4 +1,7 @@
-"""MSE on the demo data: EfficientNet-Lite0 of ImageNet with the light head."""
+"""MSE on the demo data: EfficientNet-Lite0 of ImageNet with the light head.
+
+Longer than its siblings because network and size are its own.
+"""
 
 _base_ = './td-hm_mobilenetv3-dwattn_1xb16-60e_demo-128x96.py'
 
