@@ -19,6 +19,7 @@ from .evaluation import (  # noqa: E402
     LossShare,
     LspPCKAccuracy,
     MpiiSubmission,
+    SeparationGap,
     SideSwaps,
     diagnostic_metrics,
 )
@@ -39,10 +40,12 @@ from .layers import (  # noqa: E402
 from .losses import (  # noqa: E402
     AnchorLoss,
     AsymmetricMSELoss,
+    ClassificationAnchorLoss,
     FocusedMSELoss,
     HeatmapFocalLoss,
     HeatmapLoss,
     HeatmapWeightingMSELoss,
+    OHEMCrossEntropyLoss,
     RegularizedMSELoss,
 )
 from .necks import CascadedPyramid  # noqa: E402
@@ -58,6 +61,7 @@ __all__ = [
     'CBAM',
     'CascadedPyramid',
     'ChannelSpatialAttention',
+    'ClassificationAnchorLoss',
     'CocoSubmission',
     'DepthwiseDeconvAttentionHead',
     'DoubleCounting',
@@ -76,10 +80,12 @@ __all__ = [
     'LspPCKAccuracy',
     'MpiiSubmission',
     'MultiScaleTTA',
+    'OHEMCrossEntropyLoss',
     'PenaltyVisualizationHook',
     'ROOT',
     'RegularizedMSELoss',
     'SafeCheckpointHook',
+    'SeparationGap',
     'SideSwaps',
     'SigmoidConv2d',
     'SqueezeExcitation',
