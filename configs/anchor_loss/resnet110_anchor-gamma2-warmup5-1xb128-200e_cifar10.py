@@ -4,9 +4,9 @@ Cross entropy for the first 5 epochs. The gamma is not published but high; 2
 is chosen here.
 """
 
-_base_ = './resnet110_anchor-1xb128-200e_cifar10.py'
+_base_ = './resnet110_1xb128-200e_cifar10.py'
 
-model = dict(head=dict(loss=dict(gamma=2)))
+model = dict(head=dict(loss=dict(type='ClassificationAnchorLoss', gamma=2)))
 custom_hooks = [
     dict(
         type='mmpose.LossScheduleHook',

@@ -3,6 +3,6 @@
 Anchor Loss with gamma 0 is BCE.
 """
 
-_base_ = './resnet110_anchor-1xb128-200e_cifar10.py'
+_base_ = './resnet110_1xb128-200e_cifar10.py'
 
-model = dict(head=dict(loss=dict(gamma=0)))
+model = dict(head=dict(loss=dict(type='ClassificationAnchorLoss', gamma=0)))
