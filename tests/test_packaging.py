@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from .factories import CONFIGS, ROOT, call
+from .factories import CLASSIFICATION, CONFIGS, ROOT, call
 
 PIP = [sys.executable, '-m', 'pip', '-q', '--disable-pip-version-check']
 LOCAL = ['--no-deps', '--no-build-isolation']
@@ -313,7 +313,7 @@ def test_mim_search(wheel_user, tmp_path):
     """mim lists the configs of the metafiles and reads what they are."""
     search = 'mim search mmpose_lossplus'
     listed = wheel_user.run(f'{search} --valid-config', tmp_path)
-    for path in CONFIGS:
+    for path in (*CONFIGS, *CLASSIFICATION):
         of_a_paper = path.parent.name not in ('compare', 'demo')
         assert (path.stem in listed) == of_a_paper
     name = 'td-hm_hourglass8_anchor-1xb6-200e_lsp-ms6-256x256'

@@ -1,6 +1,7 @@
 """One real training on the digits with each loss of table 1."""
 
 import importlib.util
+import json
 import math
 from pathlib import Path
 
@@ -64,6 +65,11 @@ def test_each_loss_learns(digits, monkeypatch, tmp_path, capsys):
     assert (results['separation/gap'] > 50).all()
     # Each is a loss of its own.
     assert results['separation/logit gap'].nunique() == len(losses)
+    # Cross entropy for the first five epochs, then Anchor Loss.
+    (log,) = out.glob('AL+CEwarm-up/seed0/*/vis_data/scalars.json')
+    lines = map(json.loads, log.read_text().splitlines())
+    shares = {x['epoch']: x['ce_share'] for x in lines if 'epoch' in x}
+    assert shares == {e: float(e <= 5) for e in range(1, 11)}
     text = (out / 'report.md').read_text(encoding='utf-8')
     assert text in capsys.readouterr().out
     for loss in losses:
