@@ -7,13 +7,20 @@ here imports MMPretrain.
 from typing import Optional, Union
 
 import torch
-import torch.nn.functional as nn_F
 from mmengine.registry import MODELS
 from mmengine.runner.amp import autocast
 from torch import Tensor, nn
 
 from . import functional as F
-from .heatmap_losses import MAX_GAMMA, _check_range
+from .heatmap_losses import MAX_GAMMA, _check_range, is_compiling
+
+
+def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
+    """Softmax cross entropy of each picture, (N,), of (N, C).
+
+    PyTorch's own, with soft labels, does not compile in torch 2.1.
+    """
+    return -(target * output.log_softmax(-1)).sum(-1)
 
 
 class ClassificationLoss(nn.Module):
@@ -64,20 +71,25 @@ class ClassificationLoss(nn.Module):
                 If a label is none of the classes, or soft labels lie outside
                 of [0, 1] or, where the loss needs one target, do not sum to
                 1: on the first batch, as a look at the values stalls a GPU,
-                and on a CPU always.
+                on a CPU always, and not when compiled.
         """
         self._check_shapes(cls_score, target, weight)
         if not len(cls_score):  # the mean of nothing is NaN
             return cls_score.float().sum()
-        if cls_score.device.type == 'cpu' or not self._first_batch_checked:
+        device = cls_score.device.type
+        if not is_compiling() and (
+            device == 'cpu' or not self._first_batch_checked
+        ):
             self._check_values(cls_score, target)
             self._first_batch_checked = True
-        with autocast(cls_score.device.type, enabled=False):
+        # MMEngine's knows more devices, a compiler only the other.
+        off = torch.autocast if is_compiling() else autocast
+        with off(device, enabled=False):
             double = torch.float64 in (cls_score.dtype, target.dtype)
             output = cls_score.to(torch.float64 if double else torch.float32)
             if not target.is_floating_point():
-                classes = target.long().flatten()
-                target = nn_F.one_hot(classes, output.shape[1])
+                classes = target.long().reshape(-1, 1)
+                target = torch.zeros_like(output).scatter(1, classes, 1)
             losses = self.loss_of_samples(output, target.to(output.dtype))
             if weight is not None:
                 losses = losses * weight
@@ -201,10 +213,7 @@ class ClassificationAnchorLoss(ClassificationLoss):
     def loss_of_samples(self, output: Tensor, target: Tensor) -> Tensor:
         losses = torch.zeros_like(output[:, 0])
         if self.ce_share > 0:
-            cross_entropy = nn_F.cross_entropy(
-                output, target, reduction='none'
-            )
-            losses = losses + self.ce_share * cross_entropy
+            losses = losses + self.ce_share * cross_entropy(output, target)
         if self.ce_share < 1:
             anchor = self.static_anchor
             if anchor == '1-p':
@@ -245,7 +254,7 @@ class OHEMCrossEntropyLoss(ClassificationLoss):
         self.rho = rho
 
     def loss_of_samples(self, output: Tensor, target: Tensor) -> Tensor:
-        losses = nn_F.cross_entropy(output, target, reduction='none')
+        losses = cross_entropy(output, target)
         kept = max(1, round(self.rho * len(losses)))
         hardest = losses.detach().topk(kept).indices
         # Zeros, and the others so that the mean over all is theirs.

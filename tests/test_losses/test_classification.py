@@ -307,6 +307,20 @@ def test_autocast_is_off_inside(cfg):
 
 
 @each_loss
+@pytest.mark.parametrize('label', [None, mixed])
+def test_one_graph_under_torch_compile(cfg, label):
+    torch._dynamo.reset()
+    loss = MODELS.build(cfg)
+    compiled = torch.compile(loss, backend='eager', fullgraph=True)
+    for size in (6, 4):
+        scores, labels = batch(size=size)
+        labels = label(labels) if label else labels
+        torch.testing.assert_close(
+            gradient(compiled, scores, labels), gradient(loss, scores, labels)
+        )
+
+
+@each_loss
 def test_nothing_at_all(cfg):
     """Zero with a graph, not the NaN that a mean of nothing is."""
     scores = torch.zeros(0, 5, requires_grad=True)
