@@ -62,8 +62,20 @@ setup(
             'onnxruntime>=1.17,<1.27',
             'ml_dtypes<0.6',
         ],
+        # OneDL's is for what OpenMMLab's other packages do not fit.
+        classification=[
+            "mmpretrain>=1.2,<2; python_version < '3.12'",
+            "onedl-mmpretrain>=1.3,<2; python_version >= '3.12'",
+        ],
         tools=['filelock', 'pandas>=2.1,<3', 'tabulate'],
-        tests=['hypothesis', 'pytest', 'pytest-cov', 'pytest-xdist', 'ruff'],
+        tests=[
+            'hypothesis',
+            'pytest',
+            'pytest-cov',
+            'pytest-xdist',
+            'ruff',
+            'scikit-learn',  # for its digits
+        ],
     ),
     cmdclass=dict(build_py=BuildPyWithMim),
     zip_safe=False,

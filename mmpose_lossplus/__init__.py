@@ -28,6 +28,7 @@ from .evaluation import (  # noqa: E402
     LossShare,
     LspPCKAccuracy,
     MpiiSubmission,
+    SeparationGap,
     SideSwaps,
     diagnostic_metrics,
 )
@@ -48,10 +49,12 @@ from .layers import (  # noqa: E402
 from .losses import (  # noqa: E402
     AnchorLoss,
     AsymmetricMSELoss,
+    ClassificationAnchorLoss,
     FocusedMSELoss,
     HeatmapFocalLoss,
     HeatmapLoss,
     HeatmapWeightingMSELoss,
+    OHEMCrossEntropyLoss,
     RegularizedMSELoss,
 )
 from .necks import CascadedPyramid  # noqa: E402
@@ -67,6 +70,7 @@ __all__ = [
     'CBAM',
     'CascadedPyramid',
     'ChannelSpatialAttention',
+    'ClassificationAnchorLoss',
     'CocoSubmission',
     'DepthwiseDeconvAttentionHead',
     'DoubleCounting',
@@ -89,11 +93,13 @@ __all__ = [
     'LspPCKAccuracy',
     'MpiiSubmission',
     'MultiScaleTTA',
+    'OHEMCrossEntropyLoss',
     'PenaltyVisualizationHook',
     'ROOT',
     'RandomChannelGain',
     'RegularizedMSELoss',
     'SafeCheckpointHook',
+    'SeparationGap',
     'SideSwaps',
     'SigmoidConv2d',
     'SqueezeExcitation',

@@ -43,10 +43,12 @@ from mmpose_lossplus.losses import functional as F
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared' / 'data'
-CONFIGS = sorted(
-    path
-    for path in (ROOT / 'configs').glob('*/*.py')
-    if path.parent.name not in ('_base_', 'detectors')
+CONFIGS = sorted((ROOT / 'configs').glob('*/td-hm_*.py'))
+# Those that classify, on MMPretrain.
+CLASSIFICATION = sorted((ROOT / 'configs').glob('*/resnet*.py'))
+needs_mmpretrain = pytest.mark.skipif(
+    importlib.util.find_spec('mmpretrain') is None,
+    reason='there is no MMPretrain',
 )
 BACKBONES = {
     'cpm': dict(type='CPM'),

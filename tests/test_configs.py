@@ -12,7 +12,17 @@ from mmpose.registry import MODELS, PARAM_SCHEDULERS, TRANSFORMS
 
 from mmpose_lossplus.experiments.losses import final_layer_part
 
-from .factories import BACKBONES, CONFIGS, HEADS, NAME, ROOT, call, load, read
+from .factories import (
+    BACKBONES,
+    CLASSIFICATION,
+    CONFIGS,
+    HEADS,
+    NAME,
+    ROOT,
+    call,
+    load,
+    read,
+)
 
 # Width of the highest resolution, for names that state it.
 WIDTHS = {'hrnet-w32': 32, 'small-hrnet-w16': 16}
@@ -231,7 +241,7 @@ def test_docstring_and_length(path):
 
 def test_stems_are_unique():
     """mim finds configs by base name."""
-    stems = [path.stem for path in CONFIGS]
+    stems = [path.stem for path in (*CONFIGS, *CLASSIFICATION)]
     assert len(stems) == len(set(stems))
     assert not [stem for stem in stems if '.' in stem]
 

@@ -12,7 +12,13 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from .factories import CONFIGS, ROOT, call
+from .factories import (
+    CLASSIFICATION,
+    CONFIGS,
+    ROOT,
+    call,
+    needs_mmpretrain,
+)
 
 PIP = [sys.executable, '-m', 'pip', '-q', '--disable-pip-version-check']
 LOCAL = ['--no-deps', '--no-build-isolation']
@@ -48,9 +54,18 @@ def test_imports_need_no_tricks():
 def test_import_needs_the_hosts_alone():
     """Not even what only an extra brings."""
     extras = 'filelock', 'pandas', 'tabulate', 'onnx', 'onnxruntime'
+    extras += ('mmpretrain',)
     hide = f'import sys; sys.modules.update(dict.fromkeys({extras}))'
     command = f'{hide}; import mmpose.models, mmpose_lossplus'
     call(sys.executable, '-c', command, cwd=ROOT)
+
+
+@needs_mmpretrain
+def test_import_does_not_wait_for_mmpretrain():
+    code = (
+        'import mmpose_lossplus, sys; assert "mmpretrain" not in sys.modules'
+    )
+    call(sys.executable, '-c', code, cwd=ROOT)
 
 
 @pytest.mark.slow
@@ -313,7 +328,7 @@ def test_mim_search(wheel_user, tmp_path):
     """mim lists the configs of the metafiles and reads what they are."""
     search = 'mim search mmpose_lossplus'
     listed = wheel_user.run(f'{search} --valid-config', tmp_path)
-    for path in CONFIGS:
+    for path in (*CONFIGS, *CLASSIFICATION):
         of_a_paper = path.parent.name not in ('compare', 'demo')
         assert (path.stem in listed) == of_a_paper
     name = 'td-hm_hourglass8_anchor-1xb6-200e_lsp-ms6-256x256'

@@ -114,7 +114,8 @@ def parse_args() -> argparse.Namespace:
     add = parser.add_argument
     add('table', help='such as amse/table2, or list')
     add('--rows', nargs='+', metavar='ID', help='only these')
-    add('--seeds', nargs='+', type=int, default=[0], help='Defaults to 0.')
+    text = 'Defaults to 0, or to as many from 0 on as the paper has runs.'
+    add('--seeds', nargs='+', type=int, help=text)
     work_dir = Path('work_dirs', 'reproduce')
     add('--work-dir', type=Path, default=work_dir, help=f'Or {work_dir}.')
     text = 'print the commands that would run, and write nothing'
@@ -162,7 +163,7 @@ def make_jobs(
         gpus = args.gpus or (batch[0] if batch else 1)
         if args.launcher == 'none':
             gpus = 1
-        for seed in dict.fromkeys(args.seeds):
+        for seed in dict.fromkeys(args.seeds or range(table.seeds)):
             folder = args.work_dir / 'train' / Path(train[0]).stem
             folder = folder / f'seed{seed}'
             changes = [f'randomness.seed={seed}', *scale, *args.cfg_options]

@@ -5,6 +5,7 @@ from .keypoint_metrics import DoubleCounting, KeypointErrors, SideSwaps
 from .loss_metrics import HeatmapValidationLoss, LossConsistency, LossShare
 from .lsp_pck_accuracy import LspPCKAccuracy
 from .mpii_submission import MpiiSubmission
+from .separation_gap import SeparationGap
 
 __all__ = [
     'CocoSubmission',
@@ -16,6 +17,7 @@ __all__ = [
     'LossShare',
     'LspPCKAccuracy',
     'MpiiSubmission',
+    'SeparationGap',
     'SideSwaps',
     'diagnostic_metrics',
 ]

@@ -27,6 +27,7 @@ DIAGNOSTICS = (
 # Okabe and Ito's, beside black for the baseline and grey for all that is left.
 COLOURS = ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9')
 GREY = '#BBBBBB'
+PEAKS = 'double_counting/right peak wins'
 
 
 class Comparison:
@@ -173,6 +174,8 @@ def write_report(
             text += ['\n'.join(f'- {x}' for x in comparison.method())]
             text += ['![score over epochs](curves.png)']
             text += ['![differences](differences.png)']
+            if PEAKS in comparison.last:
+                text += ['![maps with several peaks](double_counting.png)']
     text += ['## Which loss?', comparison.verdict]
     files = {
         'report.md': '\n\n'.join(text) + '\n',
@@ -182,6 +185,8 @@ def write_report(
     for name, content in files.items():
         write_text(out / name, content)
     plots = {'curves.png': draw_curves, 'differences.png': draw_differences}
+    if PEAKS in comparison.last:
+        plots['double_counting.png'] = draw_double_counting
     for name, draw in plots.items():
         with plt.rc_context(STYLE):
             draw(comparison)
@@ -257,4 +262,24 @@ def draw_differences(comparison: Comparison) -> None:
     axes.set(
         xlabel=f'{comparison.score} minus that of {comparison.baseline}',
         title='Mean difference with its 95 % interval; small dots are seeds',
+    )
+
+
+def draw_double_counting(comparison: Comparison) -> None:
+    """Of maps with several peaks, how often the right one is the highest.
+
+    As the Anchor Loss paper counts where it beats BCE.
+    """
+    shares = comparison.last[PEAKS].unstack('loss')[comparison.table.index]
+    _, axes = plt.subplots(figsize=(8, 1.4 + 0.42 * shares.shape[1]))
+    for y, (loss, seeds) in enumerate(shares.items()):
+        look = dict(color=colours(comparison)[loss])
+        axes.scatter(seeds, [y + 0.22] * len(seeds), s=14, **look)
+        axes.scatter(seeds.mean(), y, s=45, zorder=3, **look)
+    axes.set_yticks(range(shares.shape[1]), shares.columns)
+    axes.set_ylim(shares.shape[1] - 0.4, -0.6)
+    axes.grid(axis='y', visible=False)
+    axes.set(
+        xlabel='highest peak is right, % of the maps with several',
+        title='Maps with several peaks: mean; small dots are seeds',
     )

@@ -86,14 +86,32 @@ def parse_options(options: List[str]) -> Dict[str, Any]:
         raise ValueError(f'--cfg-options cannot be read: {error}') from None
 
 
+def from_file(path: str) -> Config:
+    """Read a config.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it needs MMPretrain, and there is none.
+    """
+    try:
+        return Config.fromfile(path)
+    except ModuleNotFoundError as error:
+        if 'mmpretrain' not in str(error):
+            raise
+        raise ValueError(
+            f'The config {path} needs MMPretrain: run pip install '
+            '"mmpose_lossplus[classification]".'
+        ) from None
+
+
 def read_config(path: str, options: Dict[str, Any]) -> Config:
     """Read a config with the options of the user.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If the options do not fit it.
+        ValueError: If the options do not fit it, or see :func:`from_file`.
     """
-    cfg = Config.fromfile(path)
+    cfg = from_file(path)
     try:
         cfg.merge_from_dict(move_data(cfg, options))
     except (KeyError, TypeError) as error:

@@ -23,7 +23,13 @@ from mmengine.registry import MODELS, DefaultScope
 from mmpose.registry import HOOKS
 
 from ..hooks import EpochSeedHook
-from .configs import TOOLS, component_class, missing_data, move_data
+from .configs import (
+    TOOLS,
+    component_class,
+    from_file,
+    missing_data,
+    move_data,
+)
 from .data_checks import LOADERS, check_data
 from .files import lock
 from .weights import load_from_file
@@ -58,7 +64,11 @@ def run(script: str, *parts: str) -> None:
     # Options of the script change the config too: --dump makes a list of
     # test_evaluator, --no-validate takes validation away.
     without = argparse.Namespace(**{**vars(args), 'cfg_options': None})
-    cfg = host.merge_args(Config.fromfile(args.config), without)
+    try:
+        cfg = from_file(args.config)
+    except ValueError as error:
+        sys.exit(str(error))
+    cfg = host.merge_args(cfg, without)
     args.cfg_options = move_data(cfg, args.cfg_options or {})
     cfg.merge_from_dict(args.cfg_options)
     missing = missing_data(cfg, parts)

@@ -28,6 +28,8 @@ RESULT_KEYS = {
     'Ank': ('Ankle PCK', 1),
     'Mean': ('PCK', 1),
     'Total': ('PCK', 1),
+    'top-1': ('accuracy/top1', 1),
+    'top-5': ('accuracy/top5', 1),
 }
 
 
@@ -45,7 +47,8 @@ class Row:
     source: str  # of the published values
     note: str = ''
     left_out: str = ''  # why there is no config
-    # The paper's row, if it leaves open what several of ours choose.
+    # The paper's row, if it leaves open what several of ours choose, or has
+    # several trainings.
     stands_for: str = ''
     results: Dict[str, float] = field(default_factory=dict)  # ours
 
@@ -63,6 +66,7 @@ class Table:
     # Ids of the rows that show the paper's point, the baseline first.
     compare: List[str] = field(default_factory=list)
     notes: List[str] = field(default_factory=list)  # of several rows
+    seeds: int = 1  # number of runs that the paper reports on
 
 
 def config_file(name: str) -> str:
@@ -84,9 +88,9 @@ def config_file(name: str) -> str:
 
 
 def number(value: Union[float, str]) -> Optional[float]:
-    """A published value as a number, None if it is words."""
+    """A published value, or mean, as a number, None if it is words."""
     try:
-        return float(value)
+        return float(str(value).partition(' ± ')[0])
     except ValueError:
         return None
 
@@ -135,6 +139,7 @@ def load_tables() -> Dict[str, Table]:
                 rows=[_row(row, table, measured) for row in table['Rows']],
                 compare=table.get('Compare', []),
                 notes=table.get('Notes', []),
+                seeds=table.get('Seeds', 1),
             )
     return tables
 

@@ -20,7 +20,8 @@ from .configs import ROOT
 from .files import lock
 from .host_scripts import LOCK, last_line
 
-PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpose', 'mmdet', 'mmpose_lossplus')
+PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpose', 'mmdet', 'mmpretrain')
+PACKAGES += ('mmpose_lossplus',)
 PROGRESS = re.compile(r'Epoch\(\w+\).*')
 # What only repeats in the lines of MMEngine's log.
 NOISE = re.compile(r'(base_lr|lr|time|data_time|memory|grad_norm): \S+ *')

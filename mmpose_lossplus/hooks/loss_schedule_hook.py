@@ -65,8 +65,9 @@ class LossScheduleHook(Hook):
             training begins if it does not fit the loss or the loop.
 
     Examples:
-        Anchor Loss after five epochs of binary cross entropy, as its paper
-        does for classification; that it did so for poses is not said.
+        Anchor Loss after five epochs of binary cross entropy. Its paper does
+        so for classification, with softmax cross entropy (``ce_share`` of
+        ``ClassificationAnchorLoss``); that it did for poses is not said.
 
         >>> schedule = dict(gamma=[(0, 0.0), (5, 2.0)])
         >>> custom_hooks = [dict(type='LossScheduleHook', schedule=schedule)]

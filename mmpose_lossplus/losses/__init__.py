@@ -1,3 +1,4 @@
+from .classification import ClassificationAnchorLoss, OHEMCrossEntropyLoss
 from .heatmap_losses import (
     AnchorLoss,
     AsymmetricMSELoss,
@@ -12,10 +13,12 @@ from .heatmap_losses import (
 __all__ = [
     'AnchorLoss',
     'AsymmetricMSELoss',
+    'ClassificationAnchorLoss',
     'FocusedMSELoss',
     'HeatmapFocalLoss',
     'HeatmapLoss',
     'HeatmapWeightingMSELoss',
     'LogitHeatmapLoss',
+    'OHEMCrossEntropyLoss',
     'RegularizedMSELoss',
 ]

@@ -2,10 +2,11 @@
 
 Every function takes the predicted heatmaps S and the target heatmaps G, both
 of shape (B, K, H, W), and returns the loss of each pixel in that shape: no
-weights, no reduction, no state.
+weights, no reduction, no state. The one for classification takes scores and
+labels of shape (N, C) instead.
 """
 
-from typing import Callable, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -43,9 +44,17 @@ WEIGHT_FNS = {
     'exp': torch.exp,
 }
 
+# Designs of Anchor Loss for classification (the appendix's cases i to iii):
+# whether the target and the background are modulated.
+ANCHOR_DESIGNS = {
+    'target': (True, False),
+    'background': (False, True),
+    'both': (True, True),
+}
 
-def choose(argument: str, name: str, options: Dict[str, Callable]) -> Callable:
-    """Look a function up.
+
+def choose(argument: str, name: str, options: Dict[str, Any]) -> Any:
+    """Look a function, or what else a name stands for, up.
 
     Raises:
         ValueError: If there is none of this name.
@@ -282,10 +291,100 @@ def anchor_modulator(
     anchor = (peak.sigmoid() - slack).clamp(min=0)
     has_anchor = 1 - other.amin(dim=(-2, -1), keepdim=True)
     background = target.clone().le_(background_threshold).mul_(has_anchor)
-    base = (q - anchor).mul_(background).add_(1)
-    if slack < 1e-6:  # it can be 0, where powers below 1 have infinite slopes
-        base = base.clamp(min=torch.finfo(q.dtype).tiny)
+    base = modulator_base(q - anchor, background, slack)
     return q, base, background
+
+
+def modulator_base(excess: Tensor, where: Tensor, slack: float) -> Tensor:
+    """1 and what a score exceeds its anchor by, else 1: to the power gamma.
+
+    Args:
+        excess (Tensor): q - q* of background, q* - q of the target; changed.
+        where (Tensor): 1 where it counts, else 0.
+        slack (float): What it is at least above -1.
+
+    Returns:
+        Tensor: The base, positive, of the shape of ``excess``.
+    """
+    base = excess.mul_(where).add_(1)
+    if slack < 1e-6:  # it can be 0, where powers below 1 have infinite slopes
+        base = base.clamp(min=torch.finfo(base.dtype).tiny)
+    return base
+
+
+def classification_anchor_loss(
+    output: Tensor,
+    target: Tensor,
+    gamma: float = 0.5,
+    slack: float = 0.05,
+    design: str = 'background',
+    static_anchor: Optional[Union[float, Tensor]] = None,
+) -> Tensor:
+    r"""Anchor Loss for classification, rivals boosted beyond the true class.
+
+    With q = sigmoid(S) and the label p::
+
+        -p (1 - q + q_pos)^gamma_t log q - (1 - p) (1 + q - q_neg)^gamma_b log(1 - q)
+
+    ============== ================= =========================================
+    ``design``     gamma_t, gamma_b  anchor probability
+    ============== ================= =========================================
+    ``target``     gamma, 0          q_pos: highest q where p = 0, plus slack
+    ``background`` 0, gamma          q_neg: q of the true class, minus slack
+    ``both``       gamma, gamma      both
+    ============== ================= =========================================
+
+    Anchors are kept in [0, 1] and constant in back-propagation, q in the
+    modulator is not. With gamma = 0 it is binary cross entropy. With
+    ``design='both'`` and the static anchor q* = 1 - p, a tensor, it is the
+    focal loss of hard labels (eqs. 14 to 18).
+
+    Of soft labels the paper does not speak. Here the q of the true class is
+    then the mean of q by the label, as of a class drawn from it, and without
+    a class that has p = 0 there is no rival and the target is not modulated.
+
+    Source: Anchor Loss: Modulating Loss Scale based on Prediction Difficulty,
+    eqs. (2) to (4) and (A-1) to (A-4), gamma and slack from its code,
+    https://github.com/slryou41/AnchorLoss.
+
+    Args:
+        output (Tensor): S, logits of shape (N, C).
+        target (Tensor): p in [0, 1], shape (N, C), one-hot or soft.
+        gamma (float): Exponent of the modulator. Defaults to 0.5.
+        slack (float): Margin of the anchors. Defaults to 0.05.
+        design (str): A key of :data:`ANCHOR_DESIGNS`. Defaults to
+            'background', the paper's choice.
+        static_anchor (float | Tensor, optional): q* in [0, 1] for both
+            anchors, without the slack, a number or (N, C). ``None`` takes the
+            scores of ``output``. Defaults to ``None``.
+
+    Returns:
+        Tensor: Loss of each class, shape (N, C).
+
+    Raises:
+        ValueError: If ``design`` is unknown.
+    """  # noqa: E501
+    on_target, on_background = choose('design', design, ANCHOR_DESIGNS)
+    q = output.sigmoid()
+    every = torch.ones_like(q)
+    rivals, q_pos, q_neg = every, static_anchor, static_anchor
+    if static_anchor is None:
+        others = target == 0
+        rivals = others.any(-1, True).to(q.dtype)
+        scores = q.detach()
+        q_pos = (scores * others).amax(-1, True).add(slack).clamp(max=1)
+        q_neg = (scores * target).sum(-1, True).sub(slack).clamp(min=0)
+    else:
+        slack = 0
+    loss_of_target = -F.logsigmoid(output)
+    loss_of_background = -F.logsigmoid(-output)
+    if on_target:
+        base = modulator_base(q_pos - q, rivals, slack)
+        loss_of_target = base**gamma * loss_of_target
+    if on_background:
+        base = modulator_base(q - q_neg, every, slack)
+        loss_of_background = base**gamma * loss_of_background
+    return target * loss_of_target + (1 - target) * loss_of_background
 
 
 def heatmap_focal_loss(

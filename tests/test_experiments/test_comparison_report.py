@@ -2,6 +2,7 @@
 
 import io
 import re
+from copy import copy
 
 import pandas as pd
 import pytest
@@ -80,6 +81,28 @@ def test_written_report(tmp_path, lspet):
     for path in files[3:]:
         assert path.read_bytes().startswith(b'\x89PNG')
     assert sorted(tmp_path.iterdir()) == sorted(files)
+    for path in files[3:]:
+        assert f']({path.name})' in text
+
+
+def test_maps_with_several_peaks(lspet):
+    """A dot for each seed, a larger one for their mean."""
+    report.draw_double_counting(lspet)
+    axes = report.plt.gca()
+    losses = [label.get_text() for label in axes.get_yticklabels()]
+    assert losses == [*lspet.table.index]
+    seeds, mean = axes.collections[0], axes.collections[1]
+    expected = lspet.last.loc[losses[0], report.PEAKS]
+    assert seeds.get_offsets()[:, 0].tolist() == expected.tolist()
+    assert mean.get_offsets()[0][0] == pytest.approx(expected.mean())
+    report.plt.close()
+
+
+def test_without_diagnostics_there_is_no_such_plot(lspet, tmp_path):
+    table = copy(lspet)
+    table.last = lspet.last.drop(columns=report.PEAKS)
+    files = report.write_report(table, tmp_path, 'A title', [])
+    assert 'double_counting.png' not in {path.name for path in files}
 
 
 @pytest.mark.parametrize('width', [60, 80, 200])

@@ -19,6 +19,23 @@ def tool():
     return load_tool('analysis_tools/plot_losses.py')
 
 
+@pytest.mark.parametrize('of_target', [False, True])
+def test_gradients_of_designs(tool, of_target):
+    """BCE's where a design does not modulate, else eq. (20) by hand."""
+    q = tool.PROBABILITIES
+    bce = q - 1 if of_target else q
+    plain = 'background' if of_target else 'target'
+    grad = tool.class_gradient(plain, 2.0, 0.55, of_target)
+    torch.testing.assert_close(grad, bce)
+    # A rival at an anchor of 0.55 - 0.05; a target at one of 0.45 + 0.05.
+    other = 0.45 if of_target else 0.55
+    grad = tool.class_gradient('both', 2.0, other, of_target)
+    x = 1 - q if of_target else q
+    base = x + 0.5
+    slope = base * x * (base - 2 * (1 - x) * torch.log1p(-x))
+    torch.testing.assert_close(grad, -slope if of_target else slope)
+
+
 def lines(panel):
     """What is drawn in a panel, by label: x and y."""
     return {line.get_label(): line.get_data() for line in panel.lines}

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,18 @@ def test_rows_tables_and_seeds_share_a_training(reproduce, project):
     with hold(project / 'work/train/mse_4xb32/seed1'), in_use:
         reproduce('p/table1', '--seeds', '1')
     assert reproduce.steps() == []
+
+
+def test_as_many_seeds_as_the_paper_has_runs(tool, reproduce, project):
+    known = tool.tables.load_tables()
+    mse = replace(known['p/table2'].rows[0], reported=dict(AP='72.4 ± 0.1'))
+    known['p/table2'] = replace(known['p/table2'], rows=[mse], seeds=3)
+    tested = [step[1] for step in reproduce('p/table2') if step[0] == 'test']
+    assert tested == [f'p/table2/mse/seed{i}' for i in range(3)]
+    report = (project / 'work/p/table2/report.md').read_text()
+    assert re.search(r'published +\| 72.4 ± 0.1 ', report)
+    assert re.search(r'seeds 0, 1, 2 +\| 71.00 ±1.00 ', report)
+    assert re.search(r'difference +\| -1.40 ', report)
 
 
 @pytest.mark.parametrize('how', ['options', 'config'])

@@ -18,7 +18,7 @@ tool = load_tool('misc/setup_venv.py')
 def stack(monkeypatch):
     """A stack for this Python, whatever it is."""
     this = sys.version_info[:2]
-    made = tool.Stack((this, this), ('a', 'b', 'c'), 1, 5)
+    made = tool.Stack((this, this), ('a', 'b', 'c', 'd'), 1, 5)
     monkeypatch.setitem(tool.STACKS, 'this', made)
     return 'this'
 
@@ -54,7 +54,7 @@ def test_newest_stack_that_fits(version, chosen, monkeypatch):
 
 
 def test_unsupported_python(tmp_path, monkeypatch):
-    other = tool.Stack(((3, 98), (3, 99)), ('a', 'b', 'c'), 1, 5)
+    other = tool.Stack(((3, 98), (3, 99)), ('a', 'b', 'c', 'd'), 1, 5)
     monkeypatch.setitem(tool.STACKS, 'future', other)
     version = sys.version.split()[0]
     refused(tmp_path / 'venv', 'future', '3.98', version, 'python3.99')

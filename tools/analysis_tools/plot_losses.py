@@ -6,6 +6,7 @@ amse_fig3            RMSE at targets 1, 0.5 and 0.25
 amse_fig4            AMSE at the same targets, and what its five forms add
 fmse_gamma           FMSE's weight and loss for several gamma
 anchor_fig2          Anchor Loss at anchors 0.1, 0.5 and 0.9, and its gradient
+anchor_figA1         gradient of its three designs for classification
 heatmap_weighting    the weights of heatmap weighting on a Gaussian
 losses               all losses of one pixel at targets 1, 0.5, 0.25 and 0
 losses_gradient      their gradients
@@ -40,7 +41,12 @@ import mmpose_lossplus as lossplus
 from mmpose_lossplus.experiments.figures import STYLE
 from mmpose_lossplus.experiments.files import replace
 from mmpose_lossplus.experiments.losses import parse_losses
-from mmpose_lossplus.losses.functional import AMSE_FORMS, WEIGHT_FNS
+from mmpose_lossplus.losses.functional import (
+    AMSE_FORMS,
+    ANCHOR_DESIGNS,
+    WEIGHT_FNS,
+    classification_anchor_loss,
+)
 from mmpose_lossplus.visualization import check_pixel_loss, penalty
 
 WIDTH = 8  # inches
@@ -282,6 +288,55 @@ def draw_anchor() -> Figure:
     return figure
 
 
+def class_gradient(
+    design: str, gamma: float, other: float, of_target: bool
+) -> Tensor:
+    """Gradient by the logit of one of two classes, at all its scores.
+
+    Args:
+        design (str): As of Anchor Loss for classification.
+        gamma (float): Its exponent.
+        other (float): Score of the other class, which sets the anchor.
+        of_target (bool): Whether it is that of the true class.
+
+    Returns:
+        Tensor: At :data:`PROBABILITIES`, (N,).
+    """
+    own = PROBABILITIES.logit().requires_grad_()
+    fixed = torch.full_like(own, other).logit()
+    scores = torch.stack([own, fixed], dim=-1)
+    label = torch.tensor([of_target, not of_target]).double()
+    labels = label.expand_as(scores)
+    loss = classification_anchor_loss(scores, labels, gamma, design=design)
+    return torch.autograd.grad(loss.sum(), own)[0]
+
+
+def draw_designs() -> Figure:
+    """Anchor Loss for classification: the gradients of its designs."""
+    figure, panels = plt.subplots(2, 3, sharey='row', figsize=(WIDTH, 5.4))
+    gamma, styles = GAMMAS[1], dict(zip(ANCHOR_DESIGNS, ('-', '-', '--')))
+    for column, (name, anchor) in zip(panels.T, ANCHORS.items()):
+        for panel, of_target in zip(column, (False, True)):
+            # The slack is taken from the true class and added to the rival.
+            other = anchor + 0.05 * (-1 if of_target else 1)
+            bce = class_gradient('both', 0.0, other, of_target)
+            panel.plot(PROBABILITIES, bce, label='BCE', **BASELINE)
+            for design, style in styles.items():
+                grad = class_gradient(design, gamma, other, of_target)
+                label = f'Anchor Loss, γ={gamma:g}, {design}'
+                panel.plot(PROBABILITIES, grad, style, label=label)
+            panel.axvline(anchor, color='0.6', lw=1, ls=':')
+            panel.set_xlabel(
+                f'score of {("a rival", "the true class")[of_target]}'
+            )
+        column[0].set_title(f'anchor q* = {anchor:g} ({name})')
+        column[1].set_title(f'anchor q* = {anchor:g}')
+    panels[0, 0].set_ylabel('gradient by the logit of a rival')
+    panels[1, 0].set_ylabel('... of the true class')
+    _legend(figure, panels[0, 0])
+    return figure
+
+
 def draw_weights() -> Figure:
     """Heatmap weighting's weights."""
     codec = MSRAHeatmap(input_size=(19, 19), heatmap_size=(19, 19), sigma=2)
@@ -362,6 +417,7 @@ FIGURES = {
     'amse_fig4': draw_amse,
     'fmse_gamma': draw_fmse,
     'anchor_fig2': draw_anchor,
+    'anchor_figA1': draw_designs,
     'heatmap_weighting': draw_weights,
     **side_by_side(LOSSES),
 }

@@ -86,12 +86,13 @@ def summary(tables: Dict[str, Table]) -> str:
     """One line a table: what it shows and how far it is covered."""
     rows = []
     for table in tables.values():
-        metric = 'AP' if 'AP' in table.metrics else table.metrics[-1]
+        first = [m for m in ('AP', 'top-1') if m in table.metrics]
+        metric = (first or table.metrics[-1:])[0]
         by_id = {row.id: row for row in table.rows}
         values = [value(by_id[row], metric) for row in table.compare]
         ready = sum(not row.left_out for row in table.rows)
         # GitHub's name for the heading ``## amse/table2``.
-        anchor = table.id.replace('/', '')
+        anchor = table.id.replace('/', '').lower()
         link = f'[{table.id}]({table.folder}/README.md#{anchor})'
         change = f'{" → ".join(values)} {metric}' if values else ''
         ready = f'{ready} of {len(table.rows)}'

@@ -37,13 +37,23 @@ class Stack(NamedTuple):
 STACKS = dict(
     onedl=Stack(
         ((3, 10), (3, 14)),
-        ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection'),
+        (
+            'onedl-mmengine',
+            'onedl-mmcv',
+            'onedl-mmdetection',
+            'onedl-mmpretrain',
+        ),
         2.9,
         12,
         '-std=c++20',  # mmcv asks for C++17
         ('xtcocotools',),
     ),
-    openmmlab=Stack(((3, 9), (3, 11)), ('mmengine', 'mmcv', 'mmdet'), 2.5, 10),
+    openmmlab=Stack(
+        ((3, 9), (3, 11)),
+        ('mmengine', 'mmcv', 'mmdet', 'mmpretrain'),
+        2.5,
+        10,
+    ),
 )
 BUILD = ('pip', 'setuptools', 'wheel', 'ninja', 'psutil', 'cython', 'numpy')
 
@@ -193,7 +203,7 @@ def xtcocotools_for_python_3_13(python: Path, pins: list, folder: str) -> Path:
 def install(venv: Path, stack: str) -> None:
     """Install the stack and this project into an environment."""
     _, packages, download_gb, _, cxx_flag, from_source = STACKS[stack]
-    mmengine, mmcv, mmdet = packages
+    mmengine, mmcv, mmdet, mmpretrain = packages
     python = venv / 'bin' / 'python'
     pins = ['-c', constraints(stack)]
     pip = [python, '-m', 'pip', 'install', '-q', '--no-build-isolation']
@@ -218,14 +228,14 @@ def install(venv: Path, stack: str) -> None:
     if subprocess.call(test, stderr=subprocess.DEVNULL):
         print('      mmcv was compiled for another torch: installing it again')
         call([*pip, *cache, '--force-reinstall', '--no-deps', mmcv], **env)
-    print('[3/4] mmdet and mmpose')
+    print('[3/4] mmdet, mmpretrain and mmpose')
     for package in from_source:
         pip += ['--no-binary', package]
     with tempfile.TemporaryDirectory() as folder:
         source = []
         if from_source and sys.version_info >= (3, 13):
             source = [xtcocotools_for_python_3_13(python, pins, folder)]
-        call([*pip, *source, mmdet, 'mmpose'])
+        call([*pip, *source, mmdet, mmpretrain, 'mmpose'])
     print('[4/4] mmpose_lossplus, its tools and tests')
     call([*pip, '-e', f'{ROOT}[tools,export,tests]'])
 

@@ -1,0 +1,8 @@
+"""Anchor Loss paper, tables 1, 3 and A-1: CIFAR-100, ResNet-110, AL.
+
+The gamma is the default of its code, 0.5.
+"""
+
+_base_ = './resnet110_1xb128-200e_cifar100.py'
+
+model = dict(head=dict(loss=dict(type='ClassificationAnchorLoss', gamma=0.5)))
