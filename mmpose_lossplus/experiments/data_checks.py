@@ -1,5 +1,7 @@
 """What is wrong with the data of a config, before a training or a test."""
 
+import codecs
+import locale
 import os.path as osp
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +12,24 @@ from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import Compose
+from mmengine.fileio import get
 from mmengine.registry import DefaultScope
 from mmpose.datasets.datasets.base import BaseCocoStyleDataset
+from mmpose.datasets.transforms import KeypointConverter
 from mmpose.evaluation.metrics import CocoMetric
-from mmpose.registry import DATASETS, METRICS
+from mmpose.registry import DATASETS, METRICS, TRANSFORMS
 
 from .configs import component_class, walk
-from .entries import are_numbers, is_integer, load_json
+from .entries import (
+    INTEGER,
+    NAME,
+    are_numbers,
+    is_integer,
+    load_json,
+    wrong_fields,
+)
+from .files import is_cut_off
+from .progress import track
 from .weights import summary
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -54,8 +67,6 @@ def check_data(
         list[tuple[Fault, int]]: The first fault of each kind in each file,
         errors first, and how many there are of it.
     """
-    if cfg.get('default_scope', 'mmpose') != 'mmpose':  # a detector's
-        return []
     first: Dict[tuple, Fault] = {}
     counts: Counter = Counter()
     read: Dict[str, Any] = {}
@@ -73,44 +84,56 @@ def check_data(
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         done = []
         for part in parts:
-            metrics = coco_metrics(
-                cfg.get(part.replace('dataloader', 'evaluator'))
-            )
-            for options in dataset_configs(cfg.get(part) or {}):
-                if (options, metrics) in done:  # validation is often the test
+            metrics = coco_metrics(cfg, part)
+            datasets = [*dataset_configs(cfg, part)]
+            if (datasets, metrics) in done:  # validation is often the test
+                continue
+            done.append((datasets, metrics))
+            files = set()
+            for options in datasets:
+                try:
+                    dataset = DATASETS.build({**options, 'pipeline': []})
+                except Exception as error:  # whatever a class raises
+                    file, reason = options['ann_file'], summary(error)
+                    cure = 'correct its config'
+                    problem = 'its data set cannot be built'
+                    collect([Fault('error', file, problem, reason, cure)])
                     continue
-                done.append((options, metrics))
-                dataset = DATASETS.build({**options, 'pipeline': []})
-                right = collect(check_model(cfg, dataset))
+                file = dataset.ann_file
+                files.add(osp.normpath(file))
+                right = collect(check_model(cfg, options, dataset))
                 right &= collect(check_files(dataset, metrics, read))
                 sizes = picture_sizes(dataset, read) if right else {}
-                for path in sizes:
-                    pictures[path][part] = dataset.ann_file
                 if thorough and right and collect(check_loaded(dataset)):
                     sizes = sizes or {x['img_path']: () for x in dataset}
                     load = Compose(options['pipeline'][:1])
-                    file = dataset.ann_file
                     collect(check_pictures(file, load, sizes))
+                for path in sizes:
+                    pictures[path][part] = file
+            collect(check_metrics(metrics, files))
     collect(check_shared(pictures))
     return [(fault, counts[key]) for key, fault in sorted(first.items())]
 
 
-def dataset_configs(loader: dict) -> Iterator[dict]:
+def dataset_configs(cfg: Config, part: str) -> Iterator[dict]:
     """Those data sets of a loader that read keypoints of COCO's style."""
-    for _, part in walk(loader.get('dataset') or {}):
-        if isinstance(part, dict) and 'ann_file' in part:
-            cls = component_class(part, DATASETS)
+    if cfg.get('default_scope', 'mmpose') != 'mmpose':  # a detector's
+        return
+    for _, value in walk((cfg.get(part) or {}).get('dataset') or {}):
+        if isinstance(value, dict) and 'ann_file' in value:
+            cls = component_class(value, DATASETS)
             if isinstance(cls, type) and issubclass(cls, BaseCocoStyleDataset):
-                yield {**part, 'lazy_init': True, 'serialize_data': False}
+                yield {**value, 'lazy_init': True, 'serialize_data': False}
 
 
-def coco_metrics(evaluator: Any) -> List[dict]:
-    """Configs of metrics that compute an AP."""
+def coco_metrics(cfg: Config, part: str) -> List[dict]:
+    """Configs of metrics that compute an AP from what a loader gives."""
+    evaluator = cfg.get(part.replace('dataloader', 'evaluator'))
     return [
-        part
-        for _, part in walk(evaluator or {})
-        if isinstance(part, dict)
-        and component_class(part, METRICS) is CocoMetric
+        value
+        for _, value in walk(evaluator or {})
+        if isinstance(value, dict)
+        and component_class(value, METRICS) is CocoMetric
     ]
 
 
@@ -134,11 +157,18 @@ def picture_sizes(
     }
 
 
-def check_model(cfg: Config, dataset: BaseCocoStyleDataset) -> Faults:
+def check_model(
+    cfg: Config, options: dict, dataset: BaseCocoStyleDataset
+) -> Faults:
     """The number of keypoints of the head's maps against the data set's."""
-    model = cfg.model.get('module') or cfg.model  # of a test over scales
+    model = cfg.get('model') or {}
+    model = model.get('module') or model  # of a test over scales
     channels = (model.get('head') or {}).get('out_channels')
     number = dataset.metainfo['num_keypoints']
+    for _, step in walk(options.get('pipeline') or []):
+        kind = isinstance(step, dict) and component_class(step, TRANSFORMS)
+        if kind is KeypointConverter:
+            number = step['num_keypoints']
     # A combined target of UDP has two offsets beside each heatmap.
     if is_integer(channels) and channels not in (number, 3 * number):
         yield Fault(
@@ -154,41 +184,53 @@ def check_files(
     dataset: BaseCocoStyleDataset, metrics: List[dict], read: Dict[str, Any]
 ) -> Faults:
     """The files of a data set, which are read once."""
-    files = [dataset.ann_file, dataset.bbox_file]
-    for file in filter(None, files):
+    file, box_file = dataset.ann_file, dataset.bbox_file
+    for path in filter(None, (file, box_file)):
         try:
-            read[file] = read[file] if file in read else load_json(file)
+            read[path] = read[path] if path in read else load_json(path)
         except ValueError as error:
-            yield Fault('error', file, 'not read', str(error), 'correct it')
+            yield Fault('error', path, 'not read', str(error), 'correct it')
             return
+    encoding = locale.getpreferredencoding(False)
+    if codecs.lookup(encoding).name != 'utf-8' and not get(file).isascii():
+        yield Fault(
+            'error',
+            file,
+            f'it is UTF-8, which pycocotools reads as {encoding} here',
+            'a letter that is not of ASCII',
+            'set the environment variable PYTHONUTF8=1',
+        )
     if not is_coco(dataset):
         return
-    coco = read[dataset.ann_file]
+    coco = read[file]
     if not isinstance(coco, dict):
         yield Fault(
             'error',
-            dataset.ann_file,
+            file,
             'it is not a COCO-style file',
             f'{coco!r:.40}',
             'expected a dict with images, annotations and categories',
         )
         return
-    boxes = read.get(dataset.bbox_file)
-    yield from check_images(coco, dataset.ann_file)
-    if not boxes or 'annotations' in coco:  # a test set may have none
-        number = dataset.metainfo['num_keypoints']
+    yield from check_images(coco, file)
+    if not box_file or 'annotations' in coco:  # a test set may have none
+        metrics = [x for x in metrics if x.get('ann_file') in (None, file)]
         areas = any(metric.get('use_area', True) for metric in metrics)
-        yield from check_people(coco, dataset.ann_file, number, areas)
-    if boxes is not None:
-        yield from check_boxes(boxes, dataset.bbox_file, coco)
-    for metric in metrics:
-        other = metric.get('ann_file')
-        if other and other != dataset.ann_file:
+        number = dataset.metainfo['num_keypoints']
+        yield from check_people(coco, file, number, bool(metrics), areas)
+    if box_file:
+        yield from check_boxes(read[box_file], box_file, coco)
+
+
+def check_metrics(metrics: List[dict], files: set) -> Faults:
+    """The files of metrics against those of the data sets."""
+    for file in filter(None, (metric.get('ann_file') for metric in metrics)):
+        if files and osp.normpath(file) not in files:
             yield Fault(
                 'warning',
-                dataset.ann_file,
+                file,
                 'the evaluator reads another file than the data set',
-                other,
+                ', '.join(sorted(files)),
                 'give both the same ann_file',
             )
 
@@ -197,88 +239,104 @@ def is_positive(value: Any) -> bool:
     return are_numbers(value) and value > 0
 
 
-def check_images(coco: dict, file: str) -> Faults:
-    """The images of a COCO-style file."""
-    error = partial(Fault, 'error', file)
-    fields = dict(
-        id=(is_integer, 'an integer'),
-        file_name=(lambda value: isinstance(value, str), 'a name'),
-        width=(is_positive, 'pixels'),
-        height=(is_positive, 'pixels'),
+def is_inside(box: List[float], image: dict) -> bool:
+    """Whether MMPose finds something of a box (x, y, w, h) in its image."""
+    sizes = image.get('width'), image.get('height')
+    return all(
+        min(start + size, end - 1) > max(start, 0)
+        for start, size, end in zip(box[:2], box[2:], sizes)
+        if is_positive(end)  # else that is what is wrong
     )
-    images = coco.get('images')
-    if not isinstance(images, list) or not images:
-        yield error('it lists no images', 'images', 'add what it labels')
+
+
+def entries_of(coco: dict, name: str) -> List[dict]:
+    """What a COCO-style file lists, if it is a list of dicts."""
+    found = coco.get(name)
+    found = found if isinstance(found, list) else []
+    return [x for x in found if isinstance(x, dict)]
+
+
+def ids_of(coco: dict, name: str) -> set:
+    """Ids of what a COCO-style file lists, without wrong ones."""
+    return {x['id'] for x in entries_of(coco, name) if is_integer(x.get('id'))}
+
+
+def check_list(coco: dict, file: str, name: str, fields: dict) -> Faults:
+    """One of the lists of a COCO-style file, and that ids are of one entry.
+
+    Args:
+        coco (dict): Its content.
+        file (str): Its path.
+        name (str): Of the list.
+        fields (dict): What its entries have, see :mod:`.entries`.
+    """
+    error = partial(Fault, 'error', file)
+    found = coco.get(name)
+    if not isinstance(found, list) or not found:
+        at = f'{name}: {found!r:.40}'
+        yield error(f'it lists no {name}', at, 'add them')
         return
-    ids = Counter()
-    for index, image in enumerate(images):
-        for field, (is_right, expected) in fields.items():
-            value = image.get(field) if isinstance(image, dict) else None
-            if not is_right(value):
-                yield error(
-                    f'{field} of an image is not {expected}',
-                    f'images[{index}]: {value!r:.40}',
-                    f'give each image {field}, {expected}',
-                )
-        ids[repr(image.get('id') if isinstance(image, dict) else '')] += 1
+    for index, field, value, expected in wrong_fields(found, fields):
+        yield error(
+            f'{field} in {name} is not {expected}',
+            f'{name}[{index}]: {value!r:.40}',
+            f'give each of them {field}, {expected}',
+        )
+    ids = Counter(repr(x.get('id')) for x in entries_of(coco, name))
     for number in (n for n, count in ids.items() if count > 1):
         yield error(
-            'two images have one id', f'id {number}', 'number them anew'
+            f'two {name} have one id', f'id {number}', 'number them anew'
         )
 
 
-def check_people(coco: dict, file: str, number: int, areas: bool) -> Faults:
+def check_images(coco: dict, file: str) -> Faults:
+    """The images of a COCO-style file."""
+    pixels = (is_positive, 'pixels')
+    fields = dict(id=INTEGER, file_name=NAME, width=pixels, height=pixels)
+    yield from check_list(coco, file, 'images', fields)
+
+
+def check_people(
+    coco: dict, file: str, number: int, scored: bool, areas: bool
+) -> Faults:
     """The labelled people of a COCO-style file.
 
     Args:
         coco (dict): Its content.
         file (str): Its path.
         number (int): Of keypoints.
-        areas (bool): Whether an AP is computed from it, which takes areas.
+        scored (bool): Whether an AP is computed from it.
+        areas (bool): Whether that takes the areas of people.
     """
-    error = partial(Fault, 'error', file)
     warning = partial(Fault, 'warning', file)
-    people = coco.get('annotations')
-    if not isinstance(people, list) or not people:
-        yield error('it lists no annotations', 'annotations', 'add the labels')
-        return
-    images = {repr(x.get('id')): x for x in coco.get('images') or ()}
-    categories = {repr(x.get('id')) for x in coco.get('categories') or ()}
-    ids, kept = Counter(), 0
-    for index, person in enumerate(people):
-        if not isinstance(person, dict):
-            yield error('no annotation', f'annotations[{index}]', 'remove it')
+    images = {repr(x.get('id')): x for x in entries_of(coco, 'images')}
+    known = {x: ids_of(coco, x) for x in ('images', 'categories')}
+    fields = dict(
+        # xtcocotools takes a negative id of a label for "no match".
+        id=(lambda value: is_integer(value) and value >= 0, 'an integer >= 0'),
+        image_id=(
+            lambda value: is_integer(value) and value in known['images'],
+            'the id of one of its images',
+        ),
+        category_id=(
+            lambda value: is_integer(value) and value in known['categories'],
+            'the id of one of its categories',
+        ),
+    )
+    if scored:
+        fields['iscrowd'] = (
+            lambda value: is_integer(value) and value in (0, 1),
+            '0, or 1 for a crowd, which the AP needs',
+        )
+    yield from check_list(coco, file, 'annotations', fields)
+    kept, people = 0, coco.get('annotations')
+    for index, person in enumerate(people if isinstance(people, list) else ()):
+        image = isinstance(person, dict) and images.get(
+            repr(person.get('image_id'))
+        )
+        if not image or person.get('iscrowd'):
             continue
-        get = person.get
-        at = f'id {get("id")}'
-        ids[repr(get('id'))] += 1
-        if not is_integer(get('id')):
-            at = f'annotations[{index}]'
-            yield error(
-                'id is not an integer', f'{at}: {get("id")!r:.40}', 'number it'
-            )
-        if repr(get('category_id')) not in categories:
-            yield error(
-                'category_id is of no category',
-                f'{at}: {get("category_id")!r:.40}',
-                'list it in categories',
-            )
-        image = images.get(repr(get('image_id')))
-        if image is None:
-            yield error(
-                'image_id is of no image',
-                f'{at}: {get("image_id")!r:.40}',
-                'list the image, or remove the annotation',
-            )
-            continue
-        if areas and not is_integer(get('iscrowd')):
-            yield error(
-                'iscrowd is missing, which the AP needs',
-                f'{at}: {get("iscrowd")!r:.40}',
-                'set 0, or 1 for a crowd',
-            )
-        if get('iscrowd'):
-            continue
+        at = f'annotations[{index}], id {person.get("id")}'
         if 'bbox' not in person or 'keypoints' not in person:
             yield warning(
                 'no bbox or no keypoints, so that MMPose leaves it out',
@@ -288,45 +346,40 @@ def check_people(coco: dict, file: str, number: int, areas: bool) -> Faults:
             continue
         faults = [*check_labels(person, at, number, file)]
         yield from faults
-        box, labels = person['bbox'], person['keypoints']
         if any(fault.severity == 'error' for fault in faults):
             continue
-        x, y, width, height = box
-        inside = min(x + width, image['width'] - 1) > max(x, 0)
-        inside &= min(y + height, image['height'] - 1) > max(y, 0)
+        visible = sum(v > 0 for v in person['keypoints'][2::3])
+        inside = is_inside(person['bbox'], image)
+        said = person.get('num_keypoints', visible)
+        kept += bool(inside and visible and said)
         if not inside:
             yield warning(
                 'bbox is empty, inverted or outside of its image, so that '
                 'MMPose leaves it out',
-                f'{at}: {box}',
+                f'{at}: {person["bbox"]}',
                 'correct it: x, y of a corner, then width and height > 0',
             )
-        visible = sum(v > 0 for v in labels[2::3])
-        kept += inside and visible > 0 and get('num_keypoints', 1) != 0
-        if get('num_keypoints', visible) != visible:
+        if said != visible:
+            left_out = '' if said else ', so that MMPose leaves it out'
             yield warning(
-                'num_keypoints is not the number of labelled keypoints'
-                + (
-                    ', so that MMPose leaves it out'
-                    * (not get('num_keypoints'))
-                ),
-                f'{at}: {get("num_keypoints")!r}, labelled {visible}',
+                f'num_keypoints is not the number of labels{left_out}',
+                f'{at}: {said!r}, labelled {visible}',
                 'correct or remove it',
             )
-        if areas and visible and not is_positive(get('area')):
-            yield error(
-                'area is missing or not above 0, so that its OKS is 0 and AP '
+        if areas and visible and not is_positive(person.get('area')):
+            yield Fault(
+                'error',
+                file,
+                'area is missing or not above 0, so that the AP fails or is '
                 'too low',
-                f'{at}: {get("area")!r:.40}',
+                f'{at}: {person.get("area")!r:.40}',
                 'set the area of the person in square pixels, or use_area='
                 'False in CocoMetric',
             )
-    for number in (n for n, count in ids.items() if count > 1):
-        yield error(
-            'two annotations have one id', f'id {number}', 'number them anew'
-        )
-    if not kept:
-        yield error(
+    if people and not kept:
+        yield Fault(
+            'error',
+            file,
             'no person is left to train or test on',
             f'{len(people)} annotations',
             'see the other faults of the file',
@@ -343,27 +396,28 @@ def check_labels(person: dict, at: str, number: int, file: str) -> Faults:
             'correct it: x, y of a corner, then width and height',
         )
     labels = person['keypoints']
-    if not are_numbers(labels, 3 * number):
+    if not isinstance(labels, list) or len(labels) != 3 * number:
         size = len(labels) / 3 if isinstance(labels, list) else 0
-        if size == number:
-            yield error(
-                'keypoints are not finite numbers',
-                f'{at}: {labels!r:.40}',
-                'set 0, 0, 0 where a keypoint is not labelled',
-            )
-        else:
-            yield error(
-                f'keypoints are not x, y, v of each of {number} keypoints',
-                f'{at}: {size:g} keypoints',
-                'label all in the order of metainfo, or correct metainfo',
-            )
+        yield error(
+            f'keypoints are not x, y, v of each of {number} keypoints',
+            f'{at}: {size:g} keypoints',
+            'label all in the order of metainfo, or correct metainfo',
+        )
+    elif not are_numbers(labels, 3 * number):
+        yield error(
+            'keypoints are not finite numbers',
+            f'{at}: {labels!r:.40}',
+            'set 0, 0, 0 where a keypoint is not labelled',
+        )
     elif not set(labels[2::3]) <= {0, 1, 2}:
-        odd = next(v for v in labels[2::3] if v not in (0, 1, 2))
+        odd = min(set(labels[2::3]) - {0, 1, 2})
+        severity, what = 'warning', ''
+        if odd < 0:
+            severity, what = 'error', ', and becomes a negative weight'
         yield Fault(
-            'error' if odd < 0 else 'warning',
+            severity,
             file,
-            'visibility is not 0, 1 or 2'
-            + (', and becomes a negative weight' if odd < 0 else ''),
+            f'visibility is not 0, 1 or 2{what}',
             f'{at}: {odd!r}',
             'set 0 for not labelled, 1 for hidden, 2 for visible',
         )
@@ -372,47 +426,56 @@ def check_labels(person: dict, at: str, number: int, file: str) -> Faults:
 def check_boxes(boxes: Any, file: str, coco: dict) -> Faults:
     """The entries of a box file."""
     error = partial(Fault, 'error', file)
-    images = {x['id'] for x in coco['images']}
     if not isinstance(boxes, list) or not boxes:
         yield error('it lists no boxes', f'{boxes!r:.40}', 'detect people')
         return
-    people = 0
-    for index, box in enumerate(boxes):
-        at = f'entry {index}'
-        get = box.get if isinstance(box, dict) else {}.get
-        if get('category_id') != 1:
-            yield Fault(
-                'warning',
-                file,
-                'category_id is not the number 1, so that MMPose leaves it '
-                'out',
-                f'{at}: {get("category_id")!r:.40}',
-                'set 1 for people',
-            )
-            continue
-        people += 1
-        if get('image_id') not in images:
-            yield error(
-                'image_id is of no image of the annotation file',
-                f'{at}: {get("image_id")!r:.40}',
-                'use the ids of that file',
-            )
-        value = get('bbox')
-        if not are_numbers(value, 4) or value[2] <= 0 or value[3] <= 0:
-            yield error(
-                'bbox is not x, y, width > 0 and height > 0',
-                f'{at}: {value!r:.40}',
-                'correct or remove it',
-            )
-        if not are_numbers(get('score')):
-            yield error(
-                'score is missing or not a number',
-                f'{at}: {get("score")!r:.40}',
-                'give each box its score',
-            )
+    # MMPose leaves out what has another category.
+    people = [
+        (index, box)
+        for index, box in enumerate(boxes)
+        if not isinstance(box, dict) or box.get('category_id') == 1
+    ]
+    images = ids_of(coco, 'images')
+    fields = dict(
+        image_id=(
+            lambda value: is_integer(value) and value in images,
+            'the id of an image of the annotation file',
+        ),
+        bbox=(
+            lambda value: are_numbers(value, 4) and min(value[2:]) > 0,
+            'x, y, width > 0 and height > 0',
+        ),
+        score=(are_numbers, 'a number'),
+    )
+    for i, field, value, expected in wrong_fields(
+        [box for _, box in people], fields
+    ):
+        yield error(
+            f'{field} of a box is not {expected}',
+            f'entry {people[i][0]}: {value!r:.40}',
+            'correct or remove it',
+        )
+    category = (
+        lambda value: is_integer(value) and value > 0,
+        '1 for people or another integer > 0',
+    )
+    for i, field, value, expected in wrong_fields(
+        boxes, dict(category_id=category)
+    ):
+        yield Fault(
+            'warning',
+            file,
+            f'{field} is not {expected}, so that MMPose leaves it out',
+            f'entry {i}: {value!r:.40}',
+            'set 1 for people',
+        )
     if not people:
-        yield error('it has no box of a person', '', 'set category_id to 1')
-    labelled = {x.get('category_id') for x in coco.get('annotations') or ()}
+        yield error(
+            'it has no box of a person',
+            f'{len(boxes)} boxes',
+            'set category_id of people to the number 1',
+        )
+    labelled = {x.get('category_id') for x in entries_of(coco, 'annotations')}
     if labelled and 1 not in labelled:
         yield error(
             'predictions of its boxes have category_id 1, which no annotation '
@@ -430,6 +493,8 @@ def check_loaded(dataset: BaseCocoStyleDataset) -> Faults:
             dataset.full_init()
     except Exception as reason:  # whatever a data set raises
         yield error('it cannot be loaded', summary(reason), 'correct it')
+        return
+    if is_coco(dataset):  # its file has been looked at
         return
     if not dataset.data_list:
         yield error('no person is left', '', 'see what it lists')
@@ -454,26 +519,29 @@ def check_pictures(
             where the file does not say.
     """
     error = partial(Fault, 'error', file)
+    backend_args = getattr(load.transforms[0], 'backend_args', None)
 
     def read(path: str) -> Any:
         try:
-            return load(dict(img_path=path))['img'].shape[1::-1]
+            found = load(dict(img_path=path))['img'].shape[1::-1]
+            return 'it is cut off' if is_cut_off(path, backend_args) else found
         except Exception as reason:  # of any decoder
             return summary(reason)
 
     with ThreadPoolExecutor() as pool:
-        for path, found in zip(sizes, pool.map(read, sizes)):
-            if isinstance(found, str):
+        found = track(pool.map(read, sizes), 'Pictures', len(sizes))
+        for path, size in zip(sizes, found):
+            if isinstance(size, str):
                 yield error(
                     'a picture cannot be read',
-                    f'{path}: {found}',
+                    f'{path}: {size}',
                     'correct data_prefix, or get the picture again',
                 )
-            elif sizes[path] and found != sizes[path]:
+            elif sizes[path] and size != sizes[path]:
                 yield error(
                     'a picture has another size than its labels are for',
                     '{}: {} x {}, listed {} x {}'.format(
-                        *(path, *found, *sizes[path])
+                        *(path, *size, *sizes[path])
                     ),
                     'use the picture that was labelled, or correct the labels',
                 )

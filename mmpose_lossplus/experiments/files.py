@@ -5,8 +5,12 @@ import os
 import platform
 import sys
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Optional
+
+from mmengine.fileio import get
+from PIL import Image, UnidentifiedImageError
 
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
@@ -28,6 +32,25 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding='utf-8'))
+
+
+def is_cut_off(path: str, backend_args: Optional[dict] = None) -> bool:
+    """Whether the end of a JPEG file is missing, for which OpenCV makes grey.
+
+    Args:
+        path (str): The picture, of this kind or another, in any file backend.
+        backend_args (dict, optional): That of MMEngine. Defaults to None.
+    """
+    file = BytesIO(get(path, backend_args))
+    try:
+        with Image.open(file, formats=['JPEG']) as image:
+            image.draft('L', (1, 1))  # decodes no finer than that
+            image.load()
+    except (UnidentifiedImageError, Image.DecompressionBombError):
+        return False  # another kind, or one too large to tell
+    except OSError:
+        return True
+    return False
 
 
 @contextmanager
