@@ -18,27 +18,34 @@ import cv2
 import mmcv
 import numpy as np
 import torch
+from mmcv.transforms import LoadImageFromFile
 from mmdet.apis import DetInferencer
+from mmdet.datasets.transforms import LoadImageFromNDArray
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.structures import InstanceData, PixelData
 from mmpose.apis import Pose2DInferencer
 from mmpose.codecs import MegviiHeatmap, MSRAHeatmap, UDPHeatmap
+from mmpose.datasets.transforms import LoadImage
 from mmpose.evaluation.functional import nms
 from mmpose.models import TopdownPoseEstimator
+from mmpose.registry import TRANSFORMS
 from mmpose.structures import PoseDataSample, merge_data_samples
 
 import mmpose_lossplus  # noqa: F401  registers the components
 from mmpose_lossplus.experiments import weights
-from mmpose_lossplus.experiments.configs import read_config
-from mmpose_lossplus.experiments.files import write_text
+from mmpose_lossplus.experiments.configs import component_class, read_config
+from mmpose_lossplus.experiments.files import is_cut_off, write_text
 from mmpose_lossplus.experiments.progress import track
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.tif', '.tiff', '.webp')
 # What OpenCV, Pillow and PyTorch raise of pictures that they cannot take.
-BAD_PICTURE = (AssertionError, AttributeError, OSError, RuntimeError)
-BAD_PICTURE += (ValueError, cv2.error)
+BAD_PICTURE = (AssertionError, AttributeError, LookupError, OSError)
+BAD_PICTURE += (RuntimeError, TypeError, ValueError, cv2.error)
 FPS = 30  # of a video that does not say
+
+# They take either files or frames; MMPose's takes both, and is the same else.
+LOADERS = (LoadImageFromFile, LoadImageFromNDArray)
 
 Source = Union[str, np.ndarray]  # path of a picture, or a BGR frame
 Item = Tuple[dict, Source]  # with what names it in the results
@@ -89,6 +96,9 @@ class PoseInferencer(StrictWeights, Pose2DInferencer):
 
     def __init__(self, cfg: Config, checkpoint: str, device: str) -> None:
         cfg.data_mode = 'topdown'  # a variable that not every config has
+        load = cfg.test_dataloader.dataset.pipeline[0]
+        if component_class(load, TRANSFORMS) in LOADERS:
+            load.type = LoadImage
         cfg.visualizer = dict(type='PoseLocalVisualizer')
         super().__init__(cfg, checkpoint, device=device)
         model = getattr(self.model, 'module', self.model)  # of a TTA model
@@ -389,6 +399,8 @@ def main() -> None:
                 image = mmcv.imread(source, flag)
                 if image is None:
                     raise ValueError('no pixels could be decoded')
+                if not film and is_cut_off(source):
+                    raise ValueError('its end is missing')
                 size = image.shape[:2]
                 boxes = find_boxes(args, detector, source, size)
                 sample = pose.predict(source, size, boxes, shown)
