@@ -399,7 +399,7 @@ def main() -> None:
                 image = mmcv.imread(source, flag)
                 if image is None:
                     raise ValueError('no pixels could be decoded')
-                if not film and is_cut_off(source):
+                if not film and is_cut_off(Path(source).read_bytes()):
                     raise ValueError('its end is missing')
                 size = image.shape[:2]
                 boxes = find_boxes(args, detector, source, size)

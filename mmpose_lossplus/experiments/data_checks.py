@@ -7,9 +7,11 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from functools import partial
+from hashlib import sha256
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
+from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.fileio import get
@@ -70,7 +72,8 @@ def check_data(
     first: Dict[tuple, Fault] = {}
     counts: Counter = Counter()
     read: Dict[str, Any] = {}
-    pictures: Dict[str, Dict[str, str]] = defaultdict(dict)
+    contents: Dict[str, str] = {}
+    pictures: Dict[str, Dict[str, Tuple[str, str]]] = defaultdict(dict)
 
     def collect(faults: Iterable[Fault]) -> bool:
         """Whether there was no error among them."""
@@ -106,24 +109,43 @@ def check_data(
                 sizes = picture_sizes(dataset, read) if right else {}
                 if thorough and right and collect(check_loaded(dataset)):
                     sizes = sizes or {x['img_path']: () for x in dataset}
-                    load = Compose(options['pipeline'][:1])
-                    collect(check_pictures(file, load, sizes))
+                    steps = picture_loaders(options['pipeline'])
+                    collect(check_pictures(file, steps, sizes, contents))
                 for path in sizes:
-                    pictures[path][part] = file
+                    content = contents.get(path, osp.normpath(path))
+                    pictures[content][part] = file, path
             collect(check_metrics(metrics, files))
     collect(check_shared(pictures))
     return [(fault, counts[key]) for key, fault in sorted(first.items())]
 
 
 def dataset_configs(cfg: Config, part: str) -> Iterator[dict]:
-    """Those data sets of a loader that read keypoints of COCO's style."""
+    """Those data sets of a loader that read keypoints of COCO's style.
+
+    To the pipeline of each belongs that of a data set of several ones.
+    """
     if cfg.get('default_scope', 'mmpose') != 'mmpose':  # a detector's
         return
-    for _, value in walk((cfg.get(part) or {}).get('dataset') or {}):
+    whole = (cfg.get(part) or {}).get('dataset') or {}
+    for _, value in walk(whole):
         if isinstance(value, dict) and 'ann_file' in value:
             cls = component_class(value, DATASETS)
             if isinstance(cls, type) and issubclass(cls, BaseCocoStyleDataset):
-                yield {**value, 'lazy_init': True, 'serialize_data': False}
+                steps = [*(value.get('pipeline') or ())]
+                if value is not whole:
+                    steps += whole.get('pipeline') or ()
+                options = dict(lazy_init=True, serialize_data=False)
+                yield {**value, **options, 'pipeline': steps}
+
+
+def picture_loaders(pipeline: List[dict]) -> List[dict]:
+    """The steps of a pipeline that load pictures."""
+    return [
+        step
+        for step in pipeline
+        if isinstance(kind := component_class(step, TRANSFORMS), type)
+        and issubclass(kind, LoadImageFromFile)
+    ]
 
 
 def coco_metrics(cfg: Config, part: str) -> List[dict]:
@@ -165,9 +187,8 @@ def check_model(
     model = model.get('module') or model  # of a test over scales
     channels = (model.get('head') or {}).get('out_channels')
     number = dataset.metainfo['num_keypoints']
-    for _, step in walk(options.get('pipeline') or []):
-        kind = isinstance(step, dict) and component_class(step, TRANSFORMS)
-        if kind is KeypointConverter:
+    for step in options['pipeline']:
+        if component_class(step, TRANSFORMS) is KeypointConverter:
             number = step['num_keypoints']
     # A combined target of UDP has two offsets beside each heatmap.
     if is_integer(channels) and channels not in (number, 3 * number):
@@ -280,7 +301,7 @@ def check_list(coco: dict, file: str, name: str, fields: dict) -> Faults:
         yield error(
             f'{field} in {name} is not {expected}',
             f'{name}[{index}]: {value!r:.40}',
-            f'give each of them {field}, {expected}',
+            f'set {field} of each to {expected}',
         )
     ids = Counter(repr(x.get('id')) for x in entries_of(coco, name))
     for number in (n for n, count in ids.items() if count > 1):
@@ -508,23 +529,31 @@ def check_loaded(dataset: BaseCocoStyleDataset) -> Faults:
 
 
 def check_pictures(
-    file: str, load: Compose, sizes: Dict[str, Tuple[int, int]]
+    file: str,
+    steps: List[dict],
+    sizes: Dict[str, Tuple[int, int]],
+    contents: Dict[str, str],
 ) -> Faults:
     """Pictures, read as the pipeline of a data set reads them.
 
     Args:
         file (str): The annotation file that lists them.
-        load (Compose): The begin of the pipeline.
+        steps (list[dict]): Those of the pipeline that load pictures.
         sizes (dict[str, tuple[int, int]]): Width and height by path, empty
             where the file does not say.
+        contents (dict[str, str]): Gets the digest of each by path.
     """
     error = partial(Fault, 'error', file)
-    backend_args = getattr(load.transforms[0], 'backend_args', None)
+    load, backend_args = Compose(steps), (steps or [{}])[0].get('backend_args')
 
     def read(path: str) -> Any:
         try:
+            picture = get(path, backend_args)
+            contents[path] = sha256(picture).hexdigest()
             found = load(dict(img_path=path))['img'].shape[1::-1]
-            return 'it is cut off' if is_cut_off(path, backend_args) else found
+            return 'its end is missing' if is_cut_off(picture) else found
+        except OSError as reason:
+            return reason.strerror or summary(reason)
         except Exception as reason:  # of any decoder
             return summary(reason)
 
@@ -547,15 +576,22 @@ def check_pictures(
                 )
 
 
-def check_shared(pictures: Dict[str, Dict[str, str]]) -> Faults:
-    """Pictures of training among those of validation or test."""
-    for path, files in pictures.items():
-        for part, file in files.items():
-            if 'train_dataloader' in files and part != 'train_dataloader':
+def check_shared(
+    pictures: Dict[str, Dict[str, Tuple[str, str]]],
+) -> Faults:
+    """Pictures of training among those of validation or test.
+
+    Args:
+        pictures (dict[str, dict[str, tuple[str, str]]]): File and path by
+            content and loader.
+    """
+    for parts in pictures.values():
+        for part, (file, path) in parts.items():
+            if 'train_dataloader' in parts and part != 'train_dataloader':
                 yield Fault(
                     'warning',
                     file,
                     'the model is trained on its pictures, too',
-                    path,
+                    f'{path}, trained on {parts["train_dataloader"][1]}',
                     'leave them out of one of the two, or scores are too good',
                 )

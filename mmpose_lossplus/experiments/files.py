@@ -7,9 +7,8 @@ import sys
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator
 
-from mmengine.fileio import get
 from PIL import Image, UnidentifiedImageError
 
 
@@ -34,16 +33,13 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding='utf-8'))
 
 
-def is_cut_off(path: str, backend_args: Optional[dict] = None) -> bool:
+def is_cut_off(picture: bytes) -> bool:
     """Whether the end of a JPEG file is missing, for which OpenCV makes grey.
 
-    Args:
-        path (str): The picture, of this kind or another, in any file backend.
-        backend_args (dict, optional): That of MMEngine. Defaults to None.
+    Other kinds it refuses itself.
     """
-    file = BytesIO(get(path, backend_args))
     try:
-        with Image.open(file, formats=['JPEG']) as image:
+        with Image.open(BytesIO(picture), formats=['JPEG']) as image:
             image.draft('L', (1, 1))  # decodes no finer than that
             image.load()
     except (UnidentifiedImageError, Image.DecompressionBombError):

@@ -37,11 +37,11 @@ from mmcv.transforms import Compose
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.evaluator import Evaluator
-from mmengine.fileio import join_path, list_dir_or_file
+from mmengine.fileio import get, join_path, list_dir_or_file
 from mmengine.hooks import Hook
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 try:
@@ -58,6 +58,7 @@ from mmpose_lossplus.experiments.progress import track
 from mmpose_lossplus.experiments.weights import (
     exit_on_misfit,
     load_weights,
+    read_checkpoint,
     summary,
 )
 
@@ -97,7 +98,7 @@ class Pictures(Dataset):
     def read(self, image: dict) -> Optional[dict]:
         path = join_path(self.root, image['file_name'])
         try:
-            if is_cut_off(path, getattr(self.load, 'backend_args', None)):
+            if is_cut_off(get(path, getattr(self.load, 'backend_args', None))):
                 return None
             return self.load(dict(img_path=path, img_id=image['id']))
         except (OSError, UnicodeError, AssertionError, cv2.error):
@@ -275,9 +276,7 @@ def build_detector(cfg: Config, checkpoint: str) -> Tuple[BaseDetector, int]:
     if not isinstance(model, BaseDetector):
         raise ValueError(f'{name} is no detector but {type(model).__name__}.')
     with exit_on_misfit(checkpoint, name):
-        loaded = CheckpointLoader.load_checkpoint(
-            checkpoint, map_location='cpu', logger='silent'
-        )
+        loaded = read_checkpoint(checkpoint)
         load_weights(model, loaded)
     # Boxes do not need the masks, which take long for so many.
     if getattr(getattr(model, 'roi_head', None), 'mask_head', None):
