@@ -35,7 +35,11 @@ from mmpose.structures import PoseDataSample, merge_data_samples
 import mmpose_lossplus  # noqa: F401  registers the components
 from mmpose_lossplus.experiments import weights
 from mmpose_lossplus.experiments.configs import component_class, read_config
-from mmpose_lossplus.experiments.files import is_cut_off, write_text
+from mmpose_lossplus.experiments.files import (
+    is_cut_off,
+    name_in_utf8,
+    write_text,
+)
 from mmpose_lossplus.experiments.progress import track
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.tif', '.tiff', '.webp')
@@ -230,7 +234,8 @@ def list_pictures(paths: List[Path]) -> Iterator[Item]:
     coco = len(numbers) == len(paths)
     for i, path in enumerate(paths):
         number = int(path.stem) if coco else i
-        yield dict(image_id=number, file_name=path.name), str(path)
+        name = name_in_utf8(path.name)
+        yield dict(image_id=number, file_name=name), str(path)
 
 
 class Film:
@@ -264,9 +269,9 @@ class Film:
         return np.append(times, 2 * times[-1] - times[-2])
 
     def read(self) -> Iterator[Item]:
-        video = self.open()
+        video, name = self.open(), name_in_utf8(self.source.name)
         for i, time in enumerate(self.times[:-1].round(4).tolist()):
-            names = dict(image_id=i, file_name=self.source.name, time=time)
+            names = dict(image_id=i, file_name=name, time=time)
             yield names, video.read()[1]
 
     def write(self, names: dict, drawn: np.ndarray) -> None:
@@ -366,6 +371,8 @@ def shown_keypoints(pose: PoseInferencer, name: Optional[str]) -> List[int]:
 
 def main() -> None:
     args = parse_args()
+    # In the C locale, names of pictures need not be printable.
+    sys.stdout.reconfigure(errors='backslashreplace')
     folder = args.input.is_dir()
     paths = sorted(args.input.iterdir()) if folder else [args.input]
     paths = [p for p in paths if p.suffix.lower() in PICTURES]
@@ -416,7 +423,7 @@ def main() -> None:
             if film:
                 film.write(names, drawn)
             else:
-                (args.out / names['file_name']).write_bytes(coded)
+                (args.out / Path(source).name).write_bytes(coded)
             people += results(names, sample.pred_instances)
             done += 1
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import importlib.util
+import locale
 import logging
 import os
 import os.path as osp
@@ -150,6 +151,14 @@ def check_labels(cfg: Config, config: str, parts: List[str]) -> None:
 
 def check_work_dir(work_dir: str) -> None:
     """End the script unless the folder is there, or can be, for writing."""
+    encoding = locale.getpreferredencoding(False)
+    try:
+        str(work_dir).encode(encoding)  # as MMEngine writes last_checkpoint
+    except UnicodeError:
+        sys.exit(
+            f'The work_dir {work_dir} has letters that are not of {encoding}, '
+            'the encoding here: set the environment variable PYTHONUTF8=1.'
+        )
     try:
         os.makedirs(work_dir, exist_ok=True)
         with tempfile.TemporaryFile(dir=work_dir) as file:

@@ -53,6 +53,18 @@ def test_work_dir_without_the_right_to_write(monkeypatch, tmp_path):
         host_scripts.check_work_dir(tmp_path)
 
 
+def test_work_dir_with_letters_that_the_locale_lacks(monkeypatch, tmp_path):
+    """MMEngine would fail at the first checkpoint."""
+    folder = tmp_path / '\u4eba'
+    host_scripts.check_work_dir(folder)
+    monkeypatch.setattr(
+        host_scripts.locale, 'getpreferredencoding', lambda _: 'ascii'
+    )
+    with pytest.raises(SystemExit, match='ascii.*PYTHONUTF8'):
+        host_scripts.check_work_dir(folder)
+    host_scripts.check_work_dir(tmp_path)
+
+
 def test_two_trainings_in_one_folder(coco_data, tmp_path):
     command = ['train.py', HMW, '--work-dir', tmp_path, '--cfg-options']
     command += tiny_options(coco_data, epochs=1)

@@ -480,6 +480,14 @@ def test_as_a_user_runs_it(run_tool, weights, pictures, tmp_path):
     ).stdout
     assert 'person AP 0.' in said
     assert '1 of 2 images' in said
+    (pictures / '0011.png').rename(pictures / '\u4eba.png')
+    out = tmp_path / 'all.json'
+    run_tool(
+        *(TOOL, TINY, weights, '--img-root', pictures, '--out', out),
+        env=dict(LC_ALL='C', PYTHONUTF8='0'),
+    )
+    listed = json.loads(out.with_suffix('.images.json').read_bytes())
+    assert listed['images'][-1]['file_name'] == '\u4eba.png'
 
 
 @pytest.mark.slow

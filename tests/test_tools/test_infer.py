@@ -192,6 +192,23 @@ def test_folder(infer, tmp_path):
     assert len(people) == 1
 
 
+@pytest.mark.slow
+def test_names_in_a_locale_that_is_not_utf8(run_tool, pose, tmp_path):
+    """They are what they are elsewhere, in both places."""
+    write_noise(tmp_path / 'in' / 'a.png', 64, 48)
+    (tmp_path / 'in' / 'a.png').rename(tmp_path / 'in' / '\u4eba.png')
+    (tmp_path / 'in' / '\u56fe.png').touch()
+    out = tmp_path / '\u753b'
+    said = run_tool(
+        *('infer.py', tmp_path / 'in', '--pose', *pose, '--out', out),
+        env=dict(LC_ALL='C', PYTHONUTF8='0'),
+    ).stdout
+    assert 'Pictures: 1 of 2' in said
+    (person,) = json.loads((out / 'predictions.json').read_bytes())
+    assert person['file_name'] == '\u4eba.png'
+    assert (out / '\u4eba.png').exists()
+
+
 def test_numbers(tool):
     """Names that are not of one picture do not count."""
     paths = [Path(name) for name in ('01.jpg', '1.jpg', '9.png')]

@@ -53,7 +53,11 @@ except ModuleNotFoundError as error:
     sys.exit(f'The detectors are those of MMDet: mim install mmdet ({error}).')
 
 from mmpose_lossplus.experiments import entries
-from mmpose_lossplus.experiments.files import is_cut_off, write_text
+from mmpose_lossplus.experiments.files import (
+    is_cut_off,
+    name_in_utf8,
+    write_text,
+)
 from mmpose_lossplus.experiments.progress import track
 from mmpose_lossplus.experiments.weights import (
     exit_on_misfit,
@@ -464,6 +468,8 @@ def main() -> None:
     images = [image for image in images if image['width']]
     if args.ann is None:
         listed = args.out.with_suffix('.images.json')
+        for image in images:
+            image['file_name'] = name_in_utf8(image['file_name'])
         content = dict(images=images, categories=[PERSON])
         write_text(listed, json.dumps(content))
         print(f'{listed}: the {len(images)} images')
