@@ -7,11 +7,15 @@ is broken.
 import copy
 import json
 import shutil
+from contextlib import contextmanager
 
 import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.fileio import LocalBackend, register_backend
+from mmpose.datasets.datasets import CocoDataset
+from mmpose.evaluation.metrics import CocoMetric
 
 from mmpose_lossplus.experiments import data_checks
 from mmpose_lossplus.experiments.configs import move_data
@@ -336,6 +340,60 @@ def test_detectors_are_left_alone(coco_data):
     """Their CocoDataset is another one, without keypoints."""
     path = ROOT / 'configs/detectors/rtmdet-nano_1xb4-30e_demo-person.py'
     assert check_data(read(path)) == []
+
+
+class Elsewhere(LocalBackend):
+    """elsewhere://PATH, as a stand-in for an object store."""
+
+    def get(self, path):
+        return super().get(path.split('://')[1])
+
+    def get_text(self, path, *args):
+        return super().get_text(path.split('://')[1], *args)
+
+    def exists(self, path):
+        return super().exists(path.split('://')[1])
+
+    @contextmanager
+    def get_local_path(self, path):
+        yield path.split('://')[1]
+
+
+register_backend('elsewhere', Elsewhere, prefixes='elsewhere', force=True)
+
+
+def test_an_object_store(root):
+    """Labels, boxes and pictures, each by the address alone."""
+
+    def faults():
+        cfg = config(root)
+        for part in ('train', 'val', 'test'):
+            dataset = cfg[f'{part}_dataloader'].dataset
+            dataset.data_root = f'elsewhere://{root}'
+            if dataset.get('bbox_file'):
+                dataset.bbox_file = f'elsewhere://{root / BOXES}'
+            if part != 'train':
+                cfg[f'{part}_evaluator'].ann_file = f'elsewhere://{root / VAL}'
+        return check_data(cfg, thorough=True)
+
+    assert faults() == []
+    (root / 'train2017' / 't000000000002.jpg').unlink()
+    change(root / BOXES, box(score=None))
+    places = [fault.entry for fault, _ in faults()]
+    assert len(places) == 2
+    assert any('elsewhere://' in place for place in places)
+
+
+def test_types_that_are_classes(root):
+    """As in MMEngine's pure-Python configs."""
+    change(root / VAL, annotation(area=0))
+    cfg = config(root)
+    for part in ('train', 'val', 'test'):
+        cfg[f'{part}_dataloader'].dataset.type = CocoDataset
+        if part != 'train':
+            cfg[f'{part}_evaluator'].type = CocoMetric
+    ((fault, _),) = check_data(cfg)
+    assert 'area' in fault.problem
 
 
 def test_data_set_that_cannot_be_built(root):
