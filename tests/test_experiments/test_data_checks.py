@@ -7,13 +7,11 @@ is broken.
 import copy
 import json
 import shutil
-from contextlib import contextmanager
 
 import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
-from mmengine.fileio import LocalBackend, register_backend
 from mmpose.datasets.datasets import CocoDataset
 from mmpose.evaluation.metrics import CocoMetric
 
@@ -340,26 +338,6 @@ def test_detectors_are_left_alone(coco_data):
     """Their CocoDataset is another one, without keypoints."""
     path = ROOT / 'configs/detectors/rtmdet-nano_1xb4-30e_demo-person.py'
     assert check_data(read(path)) == []
-
-
-class Elsewhere(LocalBackend):
-    """elsewhere://PATH, as a stand-in for an object store."""
-
-    def get(self, path):
-        return super().get(path.split('://')[1])
-
-    def get_text(self, path, *args):
-        return super().get_text(path.split('://')[1], *args)
-
-    def exists(self, path):
-        return super().exists(path.split('://')[1])
-
-    @contextmanager
-    def get_local_path(self, path):
-        yield path.split('://')[1]
-
-
-register_backend('elsewhere', Elsewhere, prefixes='elsewhere', force=True)
 
 
 def test_an_object_store(root):

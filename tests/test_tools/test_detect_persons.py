@@ -13,7 +13,6 @@ import torch
 from mmdet.models import SingleStageDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.fileio import LocalBackend, register_backend
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from mmpose.datasets.datasets import CocoDataset
@@ -27,17 +26,6 @@ CONFIGS = sorted((ROOT / 'configs/detectors').glob('*.py'))
 HOST = Path(mmdet.__file__).parent / '.mim/configs'
 CAT, PERSON = 0, 1
 LEFT, RIGHT = (0, 0, 20, 40), (40, 0, 20, 40)  # x, y, w, h
-
-
-@register_backend('elsewhere', prefixes='elsewhere')
-class Elsewhere(LocalBackend):
-    """elsewhere://PATH, as a stand-in for an object store."""
-
-    def get(self, path):
-        return super().get(path.replace('elsewhere://', ''))
-
-    def get_text(self, path, *args):
-        return super().get_text(path.replace('elsewhere://', ''), *args)
 
 
 @pytest.fixture(scope='module')
