@@ -42,6 +42,10 @@ from rich.console import Console
 from mmpose_lossplus.experiments import comparison, comparison_report
 from mmpose_lossplus.experiments.configs import batch_in_name, missing_data
 from mmpose_lossplus.experiments.files import read_json, write_json, write_text
+from mmpose_lossplus.experiments.host_scripts import (
+    check_labels,
+    check_work_dir,
+)
 from mmpose_lossplus.experiments.losses import parse_losses
 from mmpose_lossplus.experiments.trainings import (
     add_launch_options,
@@ -134,6 +138,8 @@ def prepare(args: argparse.Namespace) -> tuple:
     missing = missing_data(shared, parts)
     if missing:
         raise ValueError(missing)
+    check_labels(shared, args.config, parts[:2])
+    check_work_dir(args.work_dir)
     kept = args.work_dir / 'constant.json'
     if kept.exists():
         scores = read_json(kept)

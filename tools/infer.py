@@ -18,27 +18,38 @@ import cv2
 import mmcv
 import numpy as np
 import torch
+from mmcv.transforms import LoadImageFromFile
 from mmdet.apis import DetInferencer
+from mmdet.datasets.transforms import LoadImageFromNDArray
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.structures import InstanceData, PixelData
 from mmpose.apis import Pose2DInferencer
 from mmpose.codecs import MegviiHeatmap, MSRAHeatmap, UDPHeatmap
+from mmpose.datasets.transforms import LoadImage
 from mmpose.evaluation.functional import nms
 from mmpose.models import TopdownPoseEstimator
+from mmpose.registry import TRANSFORMS
 from mmpose.structures import PoseDataSample, merge_data_samples
 
 import mmpose_lossplus  # noqa: F401  registers the components
 from mmpose_lossplus.experiments import weights
-from mmpose_lossplus.experiments.configs import read_config
-from mmpose_lossplus.experiments.files import write_text
+from mmpose_lossplus.experiments.configs import component_class, read_config
+from mmpose_lossplus.experiments.files import (
+    is_cut_off,
+    name_in_utf8,
+    write_text,
+)
 from mmpose_lossplus.experiments.progress import track
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.tif', '.tiff', '.webp')
 # What OpenCV, Pillow and PyTorch raise of pictures that they cannot take.
-BAD_PICTURE = (AssertionError, AttributeError, OSError, RuntimeError)
-BAD_PICTURE += (ValueError, cv2.error)
+BAD_PICTURE = (AssertionError, AttributeError, LookupError, OSError)
+BAD_PICTURE += (RuntimeError, TypeError, ValueError, cv2.error)
 FPS = 30  # of a video that does not say
+
+# They take either files or frames; MMPose's takes both, and is the same else.
+LOADERS = (LoadImageFromFile, LoadImageFromNDArray)
 
 Source = Union[str, np.ndarray]  # path of a picture, or a BGR frame
 Item = Tuple[dict, Source]  # with what names it in the results
@@ -89,6 +100,9 @@ class PoseInferencer(StrictWeights, Pose2DInferencer):
 
     def __init__(self, cfg: Config, checkpoint: str, device: str) -> None:
         cfg.data_mode = 'topdown'  # a variable that not every config has
+        load = cfg.test_dataloader.dataset.pipeline[0]
+        if component_class(load, TRANSFORMS) in LOADERS:
+            load.type = LoadImage
         cfg.visualizer = dict(type='PoseLocalVisualizer')
         super().__init__(cfg, checkpoint, device=device)
         model = getattr(self.model, 'module', self.model)  # of a TTA model
@@ -220,7 +234,8 @@ def list_pictures(paths: List[Path]) -> Iterator[Item]:
     coco = len(numbers) == len(paths)
     for i, path in enumerate(paths):
         number = int(path.stem) if coco else i
-        yield dict(image_id=number, file_name=path.name), str(path)
+        name = name_in_utf8(path.name)
+        yield dict(image_id=number, file_name=name), str(path)
 
 
 class Film:
@@ -254,9 +269,9 @@ class Film:
         return np.append(times, 2 * times[-1] - times[-2])
 
     def read(self) -> Iterator[Item]:
-        video = self.open()
+        video, name = self.open(), name_in_utf8(self.source.name)
         for i, time in enumerate(self.times[:-1].round(4).tolist()):
-            names = dict(image_id=i, file_name=self.source.name, time=time)
+            names = dict(image_id=i, file_name=name, time=time)
             yield names, video.read()[1]
 
     def write(self, names: dict, drawn: np.ndarray) -> None:
@@ -356,6 +371,8 @@ def shown_keypoints(pose: PoseInferencer, name: Optional[str]) -> List[int]:
 
 def main() -> None:
     args = parse_args()
+    # In the C locale, names of pictures need not be printable.
+    sys.stdout.reconfigure(errors='backslashreplace')
     folder = args.input.is_dir()
     paths = sorted(args.input.iterdir()) if folder else [args.input]
     paths = [p for p in paths if p.suffix.lower() in PICTURES]
@@ -389,6 +406,8 @@ def main() -> None:
                 image = mmcv.imread(source, flag)
                 if image is None:
                     raise ValueError('no pixels could be decoded')
+                if not film and is_cut_off(Path(source).read_bytes()):
+                    raise ValueError('its end is missing')
                 size = image.shape[:2]
                 boxes = find_boxes(args, detector, source, size)
                 sample = pose.predict(source, size, boxes, shown)
@@ -404,7 +423,7 @@ def main() -> None:
             if film:
                 film.write(names, drawn)
             else:
-                (args.out / names['file_name']).write_bytes(coded)
+                (args.out / Path(source).name).write_bytes(coded)
             people += results(names, sample.pred_instances)
             done += 1
     except KeyboardInterrupt:

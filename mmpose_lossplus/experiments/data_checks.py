@@ -1,41 +1,40 @@
 """What is wrong with the data of a config, before a training or a test."""
 
+import codecs
+import locale
 import os.path as osp
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from functools import partial
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Tuple
+from hashlib import sha256
+from typing import Any, Dict, Iterable, Iterator, List, Tuple
 
 import numpy as np
+from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.dataset import Compose
+from mmengine.fileio import get
 from mmengine.registry import DefaultScope
 from mmpose.datasets.datasets.base import BaseCocoStyleDataset
+from mmpose.datasets.transforms import KeypointConverter
 from mmpose.evaluation.metrics import CocoMetric
-from mmpose.registry import DATASETS, METRICS
+from mmpose.registry import DATASETS, METRICS, TRANSFORMS
 
 from .configs import component_class, walk
-from .entries import are_numbers, is_integer, load_json
+from .entries import is_integer, load_json
+from .files import is_cut_off
+from .label_checks import (
+    Fault,
+    Faults,
+    check_boxes,
+    check_images,
+    check_people,
+)
+from .progress import track
 from .weights import summary
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-
-
-class Fault(NamedTuple):
-    """What is wrong in a file, where, and what to do.
-
-    An error ends a run or gives wrong numbers, a warning may be meant so.
-    """
-
-    severity: str
-    file: str
-    problem: str
-    entry: str
-    cure: str
-
-
-Faults = Iterator[Fault]
 
 
 def check_data(
@@ -54,12 +53,11 @@ def check_data(
         list[tuple[Fault, int]]: The first fault of each kind in each file,
         errors first, and how many there are of it.
     """
-    if cfg.get('default_scope', 'mmpose') != 'mmpose':  # a detector's
-        return []
     first: Dict[tuple, Fault] = {}
     counts: Counter = Counter()
     read: Dict[str, Any] = {}
-    pictures: Dict[str, Dict[str, str]] = defaultdict(dict)
+    contents: Dict[str, str] = {}
+    pictures: Dict[str, Dict[str, Tuple[str, str]]] = defaultdict(dict)
 
     def collect(faults: Iterable[Fault]) -> bool:
         """Whether there was no error among them."""
@@ -73,44 +71,76 @@ def check_data(
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         done = []
         for part in parts:
-            metrics = coco_metrics(
-                cfg.get(part.replace('dataloader', 'evaluator'))
-            )
-            for options in dataset_configs(cfg.get(part) or {}):
-                if (options, metrics) in done:  # validation is often the test
+            metrics = coco_metrics(cfg, part)
+            datasets = [*dataset_configs(cfg, part)]
+            if (datasets, metrics) in done:  # validation is often the test
+                continue
+            done.append((datasets, metrics))
+            files = set()
+            for options in datasets:
+                try:
+                    dataset = DATASETS.build({**options, 'pipeline': []})
+                except Exception as error:  # whatever a class raises
+                    file, reason = options['ann_file'], summary(error)
+                    cure = 'correct its config'
+                    problem = 'its data set cannot be built'
+                    collect([Fault('error', file, problem, reason, cure)])
                     continue
-                done.append((options, metrics))
-                dataset = DATASETS.build({**options, 'pipeline': []})
-                right = collect(check_model(cfg, dataset))
+                file = dataset.ann_file
+                files.add(osp.normpath(file))
+                right = collect(check_model(cfg, options, dataset))
                 right &= collect(check_files(dataset, metrics, read))
                 sizes = picture_sizes(dataset, read) if right else {}
-                for path in sizes:
-                    pictures[path][part] = dataset.ann_file
                 if thorough and right and collect(check_loaded(dataset)):
                     sizes = sizes or {x['img_path']: () for x in dataset}
-                    load = Compose(options['pipeline'][:1])
-                    file = dataset.ann_file
-                    collect(check_pictures(file, load, sizes))
+                    steps = picture_loaders(options['pipeline'])
+                    collect(check_pictures(file, steps, sizes, contents))
+                for path in sizes:
+                    content = contents.get(path, osp.normpath(path))
+                    pictures[content][part] = file, path
+            collect(check_metrics(metrics, files))
     collect(check_shared(pictures))
     return [(fault, counts[key]) for key, fault in sorted(first.items())]
 
 
-def dataset_configs(loader: dict) -> Iterator[dict]:
-    """Those data sets of a loader that read keypoints of COCO's style."""
-    for _, part in walk(loader.get('dataset') or {}):
-        if isinstance(part, dict) and 'ann_file' in part:
-            cls = component_class(part, DATASETS)
+def dataset_configs(cfg: Config, part: str) -> Iterator[dict]:
+    """Those data sets of a loader that read keypoints of COCO's style.
+
+    To the pipeline of each belongs that of a data set of several ones.
+    """
+    if cfg.get('default_scope', 'mmpose') != 'mmpose':  # a detector's
+        return
+    whole = (cfg.get(part) or {}).get('dataset') or {}
+    for _, value in walk(whole):
+        if isinstance(value, dict) and 'ann_file' in value:
+            cls = component_class(value, DATASETS)
             if isinstance(cls, type) and issubclass(cls, BaseCocoStyleDataset):
-                yield {**part, 'lazy_init': True, 'serialize_data': False}
+                steps = [*(value.get('pipeline') or ())]
+                if value is not whole:
+                    steps += whole.get('pipeline') or ()
+                options = dict(lazy_init=True, serialize_data=False)
+                yield {**value, **options, 'pipeline': steps}
 
 
-def coco_metrics(evaluator: Any) -> List[dict]:
-    """Configs of metrics that compute an AP."""
+def picture_loaders(pipeline: List[dict]) -> List[dict]:
+    """The steps of a pipeline that load pictures."""
     return [
-        part
-        for _, part in walk(evaluator or {})
-        if isinstance(part, dict)
-        and component_class(part, METRICS) is CocoMetric
+        step
+        for step in pipeline
+        if isinstance(kind := component_class(step, TRANSFORMS), type)
+        and issubclass(kind, LoadImageFromFile)
+    ]
+
+
+def coco_metrics(cfg: Config, part: str) -> List[dict]:
+    """Configs of metrics that compute an AP from what a loader gives."""
+    evaluator = cfg.get(part.replace('dataloader', 'evaluator'))
+    return [
+        value
+        for _, value in walk(evaluator or {})
+        if isinstance(value, dict)
+        and isinstance(kind := component_class(value, METRICS), type)
+        and issubclass(kind, CocoMetric)
     ]
 
 
@@ -134,11 +164,17 @@ def picture_sizes(
     }
 
 
-def check_model(cfg: Config, dataset: BaseCocoStyleDataset) -> Faults:
+def check_model(
+    cfg: Config, options: dict, dataset: BaseCocoStyleDataset
+) -> Faults:
     """The number of keypoints of the head's maps against the data set's."""
-    model = cfg.model.get('module') or cfg.model  # of a test over scales
+    model = cfg.get('model') or {}
+    model = model.get('module') or model  # of a test over scales
     channels = (model.get('head') or {}).get('out_channels')
     number = dataset.metainfo['num_keypoints']
+    for step in options['pipeline']:
+        if component_class(step, TRANSFORMS) is KeypointConverter:
+            number = step['num_keypoints']
     # A combined target of UDP has two offsets beside each heatmap.
     if is_integer(channels) and channels not in (number, 3 * number):
         yield Fault(
@@ -154,272 +190,55 @@ def check_files(
     dataset: BaseCocoStyleDataset, metrics: List[dict], read: Dict[str, Any]
 ) -> Faults:
     """The files of a data set, which are read once."""
-    files = [dataset.ann_file, dataset.bbox_file]
-    for file in filter(None, files):
+    file, box_file = dataset.ann_file, dataset.bbox_file
+    for path in filter(None, (file, box_file)):
         try:
-            read[file] = read[file] if file in read else load_json(file)
+            read[path] = read[path] if path in read else load_json(path)
         except ValueError as error:
-            yield Fault('error', file, 'not read', str(error), 'correct it')
+            yield Fault('error', path, 'not read', str(error), 'correct it')
             return
+    encoding = locale.getpreferredencoding(False)
+    if codecs.lookup(encoding).name != 'utf-8' and not get(file).isascii():
+        yield Fault(
+            'error',
+            file,
+            f'it is UTF-8, which pycocotools reads as {encoding} here',
+            'a letter that is not of ASCII',
+            'set the environment variable PYTHONUTF8=1',
+        )
     if not is_coco(dataset):
         return
-    coco = read[dataset.ann_file]
+    coco = read[file]
     if not isinstance(coco, dict):
         yield Fault(
             'error',
-            dataset.ann_file,
+            file,
             'it is not a COCO-style file',
             f'{coco!r:.40}',
             'expected a dict with images, annotations and categories',
         )
         return
-    boxes = read.get(dataset.bbox_file)
-    yield from check_images(coco, dataset.ann_file)
-    if not boxes or 'annotations' in coco:  # a test set may have none
-        number = dataset.metainfo['num_keypoints']
+    yield from check_images(coco, file)
+    if not box_file or 'annotations' in coco:  # a test set may have none
+        metrics = [x for x in metrics if x.get('ann_file') in (None, file)]
         areas = any(metric.get('use_area', True) for metric in metrics)
-        yield from check_people(coco, dataset.ann_file, number, areas)
-    if boxes is not None:
-        yield from check_boxes(boxes, dataset.bbox_file, coco)
-    for metric in metrics:
-        other = metric.get('ann_file')
-        if other and other != dataset.ann_file:
-            yield Fault(
-                'warning',
-                dataset.ann_file,
-                'the evaluator reads another file than the data set',
-                other,
-                'give both the same ann_file',
-            )
+        number = dataset.metainfo['num_keypoints']
+        yield from check_people(coco, file, number, bool(metrics), areas)
+    if box_file:
+        yield from check_boxes(read[box_file], box_file, coco)
 
 
-def is_positive(value: Any) -> bool:
-    return are_numbers(value) and value > 0
-
-
-def check_images(coco: dict, file: str) -> Faults:
-    """The images of a COCO-style file."""
-    error = partial(Fault, 'error', file)
-    fields = dict(
-        id=(is_integer, 'an integer'),
-        file_name=(lambda value: isinstance(value, str), 'a name'),
-        width=(is_positive, 'pixels'),
-        height=(is_positive, 'pixels'),
-    )
-    images = coco.get('images')
-    if not isinstance(images, list) or not images:
-        yield error('it lists no images', 'images', 'add what it labels')
-        return
-    ids = Counter()
-    for index, image in enumerate(images):
-        for field, (is_right, expected) in fields.items():
-            value = image.get(field) if isinstance(image, dict) else None
-            if not is_right(value):
-                yield error(
-                    f'{field} of an image is not {expected}',
-                    f'images[{index}]: {value!r:.40}',
-                    f'give each image {field}, {expected}',
-                )
-        ids[repr(image.get('id') if isinstance(image, dict) else '')] += 1
-    for number in (n for n, count in ids.items() if count > 1):
-        yield error(
-            'two images have one id', f'id {number}', 'number them anew'
-        )
-
-
-def check_people(coco: dict, file: str, number: int, areas: bool) -> Faults:
-    """The labelled people of a COCO-style file.
-
-    Args:
-        coco (dict): Its content.
-        file (str): Its path.
-        number (int): Of keypoints.
-        areas (bool): Whether an AP is computed from it, which takes areas.
-    """
-    error = partial(Fault, 'error', file)
-    warning = partial(Fault, 'warning', file)
-    people = coco.get('annotations')
-    if not isinstance(people, list) or not people:
-        yield error('it lists no annotations', 'annotations', 'add the labels')
-        return
-    images = {repr(x.get('id')): x for x in coco.get('images') or ()}
-    categories = {repr(x.get('id')) for x in coco.get('categories') or ()}
-    ids, kept = Counter(), 0
-    for index, person in enumerate(people):
-        if not isinstance(person, dict):
-            yield error('no annotation', f'annotations[{index}]', 'remove it')
-            continue
-        get = person.get
-        at = f'id {get("id")}'
-        ids[repr(get('id'))] += 1
-        if not is_integer(get('id')):
-            at = f'annotations[{index}]'
-            yield error(
-                'id is not an integer', f'{at}: {get("id")!r:.40}', 'number it'
-            )
-        if repr(get('category_id')) not in categories:
-            yield error(
-                'category_id is of no category',
-                f'{at}: {get("category_id")!r:.40}',
-                'list it in categories',
-            )
-        image = images.get(repr(get('image_id')))
-        if image is None:
-            yield error(
-                'image_id is of no image',
-                f'{at}: {get("image_id")!r:.40}',
-                'list the image, or remove the annotation',
-            )
-            continue
-        if areas and not is_integer(get('iscrowd')):
-            yield error(
-                'iscrowd is missing, which the AP needs',
-                f'{at}: {get("iscrowd")!r:.40}',
-                'set 0, or 1 for a crowd',
-            )
-        if get('iscrowd'):
-            continue
-        if 'bbox' not in person or 'keypoints' not in person:
-            yield warning(
-                'no bbox or no keypoints, so that MMPose leaves it out',
-                at,
-                'label it or remove it',
-            )
-            continue
-        faults = [*check_labels(person, at, number, file)]
-        yield from faults
-        box, labels = person['bbox'], person['keypoints']
-        if any(fault.severity == 'error' for fault in faults):
-            continue
-        x, y, width, height = box
-        inside = min(x + width, image['width'] - 1) > max(x, 0)
-        inside &= min(y + height, image['height'] - 1) > max(y, 0)
-        if not inside:
-            yield warning(
-                'bbox is empty, inverted or outside of its image, so that '
-                'MMPose leaves it out',
-                f'{at}: {box}',
-                'correct it: x, y of a corner, then width and height > 0',
-            )
-        visible = sum(v > 0 for v in labels[2::3])
-        kept += inside and visible > 0 and get('num_keypoints', 1) != 0
-        if get('num_keypoints', visible) != visible:
-            yield warning(
-                'num_keypoints is not the number of labelled keypoints'
-                + (
-                    ', so that MMPose leaves it out'
-                    * (not get('num_keypoints'))
-                ),
-                f'{at}: {get("num_keypoints")!r}, labelled {visible}',
-                'correct or remove it',
-            )
-        if areas and visible and not is_positive(get('area')):
-            yield error(
-                'area is missing or not above 0, so that its OKS is 0 and AP '
-                'too low',
-                f'{at}: {get("area")!r:.40}',
-                'set the area of the person in square pixels, or use_area='
-                'False in CocoMetric',
-            )
-    for number in (n for n, count in ids.items() if count > 1):
-        yield error(
-            'two annotations have one id', f'id {number}', 'number them anew'
-        )
-    if not kept:
-        yield error(
-            'no person is left to train or test on',
-            f'{len(people)} annotations',
-            'see the other faults of the file',
-        )
-
-
-def check_labels(person: dict, at: str, number: int, file: str) -> Faults:
-    """Box and keypoints of a person."""
-    error = partial(Fault, 'error', file)
-    if not are_numbers(person['bbox'], 4):
-        yield error(
-            'bbox is not four finite numbers',
-            f'{at}: {person["bbox"]!r:.40}',
-            'correct it: x, y of a corner, then width and height',
-        )
-    labels = person['keypoints']
-    if not are_numbers(labels, 3 * number):
-        size = len(labels) / 3 if isinstance(labels, list) else 0
-        if size == number:
-            yield error(
-                'keypoints are not finite numbers',
-                f'{at}: {labels!r:.40}',
-                'set 0, 0, 0 where a keypoint is not labelled',
-            )
-        else:
-            yield error(
-                f'keypoints are not x, y, v of each of {number} keypoints',
-                f'{at}: {size:g} keypoints',
-                'label all in the order of metainfo, or correct metainfo',
-            )
-    elif not set(labels[2::3]) <= {0, 1, 2}:
-        odd = next(v for v in labels[2::3] if v not in (0, 1, 2))
-        yield Fault(
-            'error' if odd < 0 else 'warning',
-            file,
-            'visibility is not 0, 1 or 2'
-            + (', and becomes a negative weight' if odd < 0 else ''),
-            f'{at}: {odd!r}',
-            'set 0 for not labelled, 1 for hidden, 2 for visible',
-        )
-
-
-def check_boxes(boxes: Any, file: str, coco: dict) -> Faults:
-    """The entries of a box file."""
-    error = partial(Fault, 'error', file)
-    images = {x['id'] for x in coco['images']}
-    if not isinstance(boxes, list) or not boxes:
-        yield error('it lists no boxes', f'{boxes!r:.40}', 'detect people')
-        return
-    people = 0
-    for index, box in enumerate(boxes):
-        at = f'entry {index}'
-        get = box.get if isinstance(box, dict) else {}.get
-        if get('category_id') != 1:
+def check_metrics(metrics: List[dict], files: set) -> Faults:
+    """The files of metrics against those of the data sets."""
+    for file in filter(None, (metric.get('ann_file') for metric in metrics)):
+        if files and osp.normpath(file) not in files:
             yield Fault(
                 'warning',
                 file,
-                'category_id is not the number 1, so that MMPose leaves it '
-                'out',
-                f'{at}: {get("category_id")!r:.40}',
-                'set 1 for people',
+                'the evaluator reads another file than the data set',
+                ', '.join(sorted(files)),
+                'give both the same ann_file',
             )
-            continue
-        people += 1
-        if get('image_id') not in images:
-            yield error(
-                'image_id is of no image of the annotation file',
-                f'{at}: {get("image_id")!r:.40}',
-                'use the ids of that file',
-            )
-        value = get('bbox')
-        if not are_numbers(value, 4) or value[2] <= 0 or value[3] <= 0:
-            yield error(
-                'bbox is not x, y, width > 0 and height > 0',
-                f'{at}: {value!r:.40}',
-                'correct or remove it',
-            )
-        if not are_numbers(get('score')):
-            yield error(
-                'score is missing or not a number',
-                f'{at}: {get("score")!r:.40}',
-                'give each box its score',
-            )
-    if not people:
-        yield error('it has no box of a person', '', 'set category_id to 1')
-    labelled = {x.get('category_id') for x in coco.get('annotations') or ()}
-    if labelled and 1 not in labelled:
-        yield error(
-            'predictions of its boxes have category_id 1, which no annotation '
-            'has, so that AP is 0',
-            f'annotated: {sorted(labelled, key=str)}',
-            'set category_id of people to 1 in the annotation file',
-        )
 
 
 def check_loaded(dataset: BaseCocoStyleDataset) -> Faults:
@@ -430,6 +249,8 @@ def check_loaded(dataset: BaseCocoStyleDataset) -> Faults:
             dataset.full_init()
     except Exception as reason:  # whatever a data set raises
         yield error('it cannot be loaded', summary(reason), 'correct it')
+        return
+    if is_coco(dataset):  # its file has been looked at
         return
     if not dataset.data_list:
         yield error('no person is left', '', 'see what it lists')
@@ -443,51 +264,69 @@ def check_loaded(dataset: BaseCocoStyleDataset) -> Faults:
 
 
 def check_pictures(
-    file: str, load: Compose, sizes: Dict[str, Tuple[int, int]]
+    file: str,
+    steps: List[dict],
+    sizes: Dict[str, Tuple[int, int]],
+    contents: Dict[str, str],
 ) -> Faults:
     """Pictures, read as the pipeline of a data set reads them.
 
     Args:
         file (str): The annotation file that lists them.
-        load (Compose): The begin of the pipeline.
+        steps (list[dict]): Those of the pipeline that load pictures.
         sizes (dict[str, tuple[int, int]]): Width and height by path, empty
             where the file does not say.
+        contents (dict[str, str]): Gets the digest of each by path.
     """
     error = partial(Fault, 'error', file)
+    load, backend_args = Compose(steps), (steps or [{}])[0].get('backend_args')
 
     def read(path: str) -> Any:
         try:
-            return load(dict(img_path=path))['img'].shape[1::-1]
+            picture = get(path, backend_args)
+            contents[path] = sha256(picture).hexdigest()
+            found = load(dict(img_path=path))['img'].shape[1::-1]
+            return 'its end is missing' if is_cut_off(picture) else found
+        except OSError as reason:
+            return reason.strerror or summary(reason)
         except Exception as reason:  # of any decoder
             return summary(reason)
 
     with ThreadPoolExecutor() as pool:
-        for path, found in zip(sizes, pool.map(read, sizes)):
-            if isinstance(found, str):
+        found = track(pool.map(read, sizes), 'Pictures', len(sizes))
+        for path, size in zip(sizes, found):
+            if isinstance(size, str):
                 yield error(
                     'a picture cannot be read',
-                    f'{path}: {found}',
+                    f'{path}: {size}',
                     'correct data_prefix, or get the picture again',
                 )
-            elif sizes[path] and found != sizes[path]:
+            elif sizes[path] and size != sizes[path]:
                 yield error(
                     'a picture has another size than its labels are for',
                     '{}: {} x {}, listed {} x {}'.format(
-                        *(path, *found, *sizes[path])
+                        *(path, *size, *sizes[path])
                     ),
                     'use the picture that was labelled, or correct the labels',
                 )
 
 
-def check_shared(pictures: Dict[str, Dict[str, str]]) -> Faults:
-    """Pictures of training among those of validation or test."""
-    for path, files in pictures.items():
-        for part, file in files.items():
-            if 'train_dataloader' in files and part != 'train_dataloader':
+def check_shared(
+    pictures: Dict[str, Dict[str, Tuple[str, str]]],
+) -> Faults:
+    """Pictures of training among those of validation or test.
+
+    Args:
+        pictures (dict[str, dict[str, tuple[str, str]]]): File and path by
+            content and loader.
+    """
+    for parts in pictures.values():
+        for part, (file, path) in parts.items():
+            if 'train_dataloader' in parts and part != 'train_dataloader':
                 yield Fault(
                     'warning',
                     file,
                     'the model is trained on its pictures, too',
-                    path,
+                    f'{path}, trained on {parts["train_dataloader"][1]}',
                     'leave them out of one of the two, or scores are too good',
                 )

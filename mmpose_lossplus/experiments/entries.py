@@ -1,6 +1,6 @@
 """Lists in JSON files of others: a wrong field of an entry is named."""
 
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import numpy as np
 from mmengine.fileio import load
@@ -24,6 +24,17 @@ def load_json(file: str) -> Any:
         raise ValueError(f'{file} is not JSON: {error}.') from None
 
 
+def wrong_fields(
+    entries: List[Any], fields: Fields
+) -> Iterator[Tuple[int, str, Any, str]]:
+    """Position, name, value and what is expected of each wrong field."""
+    for i, entry in enumerate(entries):
+        for field, (is_right, expected) in fields.items():
+            value = entry.get(field) if isinstance(entry, dict) else None
+            if not is_right(value):
+                yield i, field, value, expected
+
+
 def check_fields(entries: Any, name: str, fields: Fields) -> None:
     """Check that a value is a list of entries with such fields.
 
@@ -35,14 +46,11 @@ def check_fields(entries: Any, name: str, fields: Fields) -> None:
             f'{name} must be a list of entries with {", ".join(fields)}, got '
             f'{str(entries)[:60]}.'
         )
-    for i, entry in enumerate(entries):
-        for field, (is_right, expected) in fields.items():
-            value = entry.get(field) if isinstance(entry, dict) else None
-            if not is_right(value):
-                raise ValueError(
-                    f'{field} of entry {i} of {name} is {value!r:.60}, '
-                    f'expected {expected}.'
-                )
+    for i, field, value, expected in wrong_fields(entries, fields):
+        raise ValueError(
+            f'{field} of entry {i} of {name} is {value!r:.60}, expected '
+            f'{expected}.'
+        )
 
 
 def is_integer(value: Any) -> bool:

@@ -5,8 +5,11 @@ import os
 import platform
 import sys
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Callable, Iterator
+
+from PIL import Image, UnidentifiedImageError
 
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
@@ -18,7 +21,9 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, in the way of :func:`replace`."""
-    replace(path, lambda partial: partial.write_text(text, encoding='utf-8'))
+    # Names of files that the locale has no letters for stay what they are.
+    content = text.encode('utf-8', errors='surrogateescape')
+    replace(path, lambda partial: partial.write_bytes(content))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -28,6 +33,27 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding='utf-8'))
+
+
+def name_in_utf8(name: str) -> str:
+    """The name of a file as it is in UTF-8, in any locale."""
+    return os.fsencode(name).decode('utf-8', errors='replace')
+
+
+def is_cut_off(picture: bytes) -> bool:
+    """Whether the end of a JPEG file is missing, for which OpenCV makes grey.
+
+    Other kinds it refuses itself.
+    """
+    try:
+        with Image.open(BytesIO(picture), formats=['JPEG']) as image:
+            image.draft('L', (1, 1))  # decodes no finer than that
+            image.load()
+    except (UnidentifiedImageError, Image.DecompressionBombError):
+        return False  # another kind, or one too large to tell
+    except OSError:
+        return True
+    return False
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import importlib.util
+import locale
 import logging
 import os
 import os.path as osp
@@ -21,6 +22,7 @@ from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import MODELS, DefaultScope
 from mmpose.registry import HOOKS
+from torch import nn
 
 from ..hooks import EpochSeedHook
 from .configs import (
@@ -32,7 +34,7 @@ from .configs import (
 )
 from .data_checks import LOADERS, check_data
 from .files import lock
-from .weights import load_from_file
+from .weights import load_from_file, say_what_fits
 
 # A disk that takes no more: full, above a quota or limit, read-only.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -49,7 +51,8 @@ def run(script: str, *parts: str) -> None:
     in its own ``data_root`` (see :func:`move_data`). The last line that the
     script prints is :func:`last_line`. A training survives a full disk and a
     kill signal (see :func:`make_safe`), and has its work folder for itself. A
-    test refuses a checkpoint of another model, of which MMEngine warns.
+    test refuses a checkpoint of another model, of which MMEngine warns, and a
+    training one that has nothing of its model.
 
     Args:
         script (str): ``train.py`` or ``test.py`` of MMPose's tools folder.
@@ -79,14 +82,15 @@ def run(script: str, *parts: str) -> None:
     if first:
         check_labels(cfg, args.config, [x for x in parts if x in LOADERS])
     if training:
-        for change in make_safe(cfg):
+        said = make_safe(cfg)
+        if cfg.get('load_from') and not cfg.get('resume'):
+            load_from = cfg.load_from, args.config
+            said.append(say_what_fits(build_model(cfg), *load_from))
+        for sentence in said:
             if first:
-                print(f'tools/train.py: {change}', flush=True)
+                print(f'tools/train.py: {sentence}', flush=True)
     elif not args.allow_misfit:
-        scope = cfg.get('default_scope', 'mmpose')
-        with DefaultScope.overwrite_default_scope(scope):
-            model = MODELS.build(cfg.model)
-        load_from_file(model, args.checkpoint, args.config)
+        load_from_file(build_model(cfg), args.checkpoint, args.config)
     host.parse_args = lambda: args
     host.merge_args = lambda *_: cfg
     # Else processes that load data outlive it, with all that they hold.
@@ -133,6 +137,13 @@ def load_host(script: str) -> SimpleNamespace:
     return host
 
 
+def build_model(cfg: Config) -> nn.Module:
+    """Build the model of a config, of MMPose or MMDet."""
+    scope = cfg.get('default_scope', 'mmpose')
+    with DefaultScope.overwrite_default_scope(scope):
+        return MODELS.build(cfg.model)
+
+
 def check_labels(cfg: Config, config: str, parts: List[str]) -> None:
     """Say what is odd in labels and boxes; end the script if it is wrong."""
     errors = []
@@ -151,6 +162,14 @@ def check_labels(cfg: Config, config: str, parts: List[str]) -> None:
 
 def check_work_dir(work_dir: str) -> None:
     """End the script unless the folder is there, or can be, for writing."""
+    encoding = locale.getpreferredencoding(False)
+    try:
+        str(work_dir).encode(encoding)  # as MMEngine writes last_checkpoint
+    except UnicodeError:
+        sys.exit(
+            f'The work_dir {work_dir} has letters that are not of {encoding}, '
+            'the encoding here: set the environment variable PYTHONUTF8=1.'
+        )
     try:
         os.makedirs(work_dir, exist_ok=True)
         with tempfile.TemporaryFile(dir=work_dir) as file:

@@ -15,6 +15,16 @@ class Misfit(ValueError):
     """The weights of a checkpoint are not those of a model."""
 
 
+def unwrapped(checkpoint: dict) -> dict:
+    """The weights of a checkpoint, also if it was saved inside a wrapper."""
+    # Not a plain dict, which has no versions of modules.
+    weights = copy(checkpoint.get('state_dict', checkpoint))
+    for names in (weights, getattr(weights, '_metadata', {})):
+        for name in [n for n in names if n.startswith('module.')]:
+            names[name[len('module.') :]] = names.pop(name)
+    return weights
+
+
 def load_weights(model: nn.Module, checkpoint: dict) -> None:
     """Load weights into a model, if they are of this model.
 
@@ -33,12 +43,7 @@ def load_weights(model: nn.Module, checkpoint: dict) -> None:
     """
     if isinstance(model, BaseTTAModel):
         model = model.module
-    # Not a plain dict, which has no versions of modules.
-    weights = copy(checkpoint.get('state_dict', checkpoint))
-    # Saved from inside of a wrapper.
-    for names in (weights, getattr(weights, '_metadata', {})):
-        for name in [n for n in names if n.startswith('module.')]:
-            names[name[len('module.') :]] = names.pop(name)
+    weights = unwrapped(checkpoint)
     own = model.state_dict()
     parts = {name.split('.')[0] for name in own}
     try:
@@ -77,19 +82,45 @@ def exit_on_misfit(checkpoint: str, config: str) -> Iterator[None]:
         )
 
 
+def read_checkpoint(checkpoint: str) -> dict:
+    """Read whatever MMEngine loads: a path, a URL, ..."""
+    return CheckpointLoader.load_checkpoint(
+        checkpoint, map_location='cpu', logger='silent'
+    )
+
+
 def load_from_file(model: nn.Module, checkpoint: str, config: str) -> None:
     """Load a checkpoint into a model, or end the script.
 
     Args:
         model (nn.Module): The model.
-        checkpoint (str): Whatever MMEngine loads: a path, a URL, ...
+        checkpoint (str): See :func:`read_checkpoint`.
         config (str): Path of its config, for the sentence that says why not.
     """
     with exit_on_misfit(checkpoint, config):
-        loaded = CheckpointLoader.load_checkpoint(
-            checkpoint, map_location='cpu', logger='silent'
+        load_weights(model, read_checkpoint(checkpoint))
+
+
+def say_what_fits(model: nn.Module, checkpoint: str, config: str) -> str:
+    """How many weights a training begins with, or end the script if none.
+
+    That some do not fit may be meant so, such as those of another head.
+    """
+    with exit_on_misfit(checkpoint, config):
+        weights, own = (
+            unwrapped(read_checkpoint(checkpoint)),
+            model.state_dict(),
         )
-        load_weights(model, loaded)
+        fitting = sum(
+            name in weights and weights[name].shape == own[name].shape
+            for name in own
+        )
+        if not fitting:
+            raise Misfit(
+                f'it has none of the {len(own)} weights, such as '
+                f'{next(iter(own))}, but {next(iter(weights), "nothing")}'
+            )
+    return f'{fitting} of {len(own)} weights are from {checkpoint}'
 
 
 def summary(error: Exception) -> str:

@@ -12,11 +12,14 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmpose.datasets.datasets import CocoDataset
+from mmpose.evaluation.metrics import CocoMetric
 
+from mmpose_lossplus.experiments import data_checks
 from mmpose_lossplus.experiments.configs import move_data
 from mmpose_lossplus.experiments.data_checks import check_data
 
-from ..factories import CONFIGS, ROOT, read
+from ..factories import CONFIGS, ROOT, read, write_noise
 
 HMW = 'td-hm_mobilenetv3-dwattn_hmw-1xb64-210e_{}'
 PATHS = {path.stem: path for path in CONFIGS}
@@ -31,7 +34,7 @@ def root(coco_data, tmp_path):
     """A copy whose training has pictures of its own."""
     root = shutil.copytree(coco_data, tmp_path / 'coco')
     for path in (root / 'train2017').iterdir():
-        path.rename(path.with_name(f't{path.name}'))
+        write_noise(path.with_name(f't{path.name}'), 128, 96, seed=9)
 
     def rename(coco):
         for image in coco['images']:
@@ -113,12 +116,18 @@ NAN = float('nan')
         (TRAIN, lambda coco: [coco], 'error', ''),
         (TRAIN, lambda coco: {**coco, 'annotations': []}, 'error', 'annot'),
         (TRAIN, lambda coco: {**coco, 'images': None}, 'error', 'images'),
-        (TRAIN, lambda coco: {**coco, 'categories': []}, 'error', 'id 1'),
+        (TRAIN, lambda coco: {**coco, 'categories': []}, 'error', 's[0]: 1'),
+        (TRAIN, lambda coco: {**coco, 'categories': [1]}, 'error', 's[0]: 1'),
+        (TRAIN, lambda coco: {**coco, 'images': [1]}, 'error', 'images[0]'),
+        (TRAIN, lambda coco: coco['annotations'].append(7), 'error', 's[4]'),
         (TRAIN, annotation(id='one'), 'error', 'annotations[0]'),
         (TRAIN, annotation(id=2), 'error', 'id 2'),
+        # xtcocotools would count none of its people.
+        (TRAIN, annotation(id=-1), 'error', '-1'),
         (TRAIN, annotation(image_id=99), 'error', '99'),
         (TRAIN, annotation(image_id='1'), 'error', "'1'"),
         (TRAIN, annotation(category_id=3), 'error', '3'),
+        (TRAIN, annotation(category_id=[1]), 'error', '[1]'),
         (TRAIN, annotation(bbox=None), 'warning', 'id 1'),
         (TRAIN, annotation(bbox=[1, 2, 3]), 'error', '[1, 2, 3]'),
         (TRAIN, annotation(bbox=[1, 2, NAN, 3]), 'error', 'nan'),
@@ -140,6 +149,9 @@ NAN = float('nan')
         (TRAIN, first_image(id=2), 'error', '2'),
         (VAL, annotation(area=None), 'error', 'None'),
         (VAL, annotation(area=0), 'error', 'id 1: 0'),
+        (VAL, annotation(area=-5), 'error', 'id 1: -5'),
+        (VAL, annotation(area=NAN), 'error', 'id 1: nan'),
+        (VAL, annotation(area='9'), 'error', "id 1: '9'"),
         (VAL, annotation(iscrowd=None), 'error', 'None'),
         (BOXES, box(score=None), 'error', 'entry 0'),
         (BOXES, box(score=NAN), 'error', 'nan'),
@@ -147,6 +159,7 @@ NAN = float('nan')
         (BOXES, box(image_id='1'), 'error', "'1'"),
         (BOXES, box(category_id='1'), 'warning', "'1'"),
         (BOXES, box(category_id=0), 'warning', 'entry 0: 0'),
+        (BOXES, lambda boxes: [7, *boxes], 'error', 'entry 0'),
         (BOXES, box(bbox=[1, 2, 0, 4]), 'error', '[1, 2, 0, 4]'),
         (BOXES, box(bbox=[1, 2, NAN, 4]), 'error', 'nan'),
         (BOXES, lambda boxes: dict(boxes=boxes), 'error', 'boxes'),
@@ -169,7 +182,7 @@ def test_faults_of_a_kind_are_counted(root):
 
     change(root / VAL, edit)
     ((fault, count),) = found(root)
-    assert (fault.entry, count) == ('id 1: 0', 3)
+    assert (fault.entry, count) == ('annotations[0], id 1: 0', 3)
 
 
 def test_what_the_training_does_not_need(root):
@@ -180,6 +193,12 @@ def test_what_the_training_does_not_need(root):
     change(root / VAL, annotation(area=0))
     pck = dict(type='PCKAccuracy')
     assert found(root, val_evaluator=pck, test_evaluator=pck) == []
+
+
+def test_boxes_of_other_categories(root):
+    """A detector's, which MMPose leaves out, are nobody's fault."""
+    change(root / BOXES, box(category_id=3, image_id=77))
+    assert found(root) == []
 
 
 def test_crowds_have_no_keypoints(root):
@@ -195,6 +214,13 @@ def test_no_person_is_left(root):
     change(root / TRAIN, edit)
     faults = found(root)
     assert {fault.severity for fault, _ in faults} == {'error', 'warning'}
+
+    def count_wrongly(coco):
+        for person in coco['annotations']:
+            person['num_keypoints'] = 3  # these are kept
+
+    change(root / TRAIN, count_wrongly)
+    assert [fault.severity for fault, _ in found(root)] == ['warning']
 
 
 def test_category_that_a_box_file_cannot_have(root):
@@ -218,12 +244,40 @@ def test_keypoints_of_the_model(root):
     assert '5' in fault.problem
 
 
+def test_keypoints_are_converted_to_those_of_the_model(root):
+    """As where several data sets are trained together."""
+    convert = dict(type='KeypointConverter', num_keypoints=5, mapping=[(0, 0)])
+    cfg = config(root, **{'model.head.out_channels': 5})
+    for part in ('train', 'val', 'test'):
+        cfg[f'{part}_dataloader'].dataset.pipeline.insert(1, convert)
+    assert check_data(cfg) == []
+
+
 def test_evaluator_of_another_file(root):
     other = str(root / TRAIN)
     options = {f'{x}_evaluator.ann_file': other for x in ('val', 'test')}
     faults = found(root, **options)
     assert [fault.severity for fault, _ in faults] == ['warning']
-    assert other in faults[0][0].entry
+    assert faults[0][0].file == other
+    assert str(root / VAL) in faults[0][0].entry
+
+
+def test_evaluators_of_several_data_sets(root):
+    """Each metric counts for its own data set."""
+    change(root / TRAIN, annotation(area=0))
+    cfg = config(root)
+    one = cfg.val_dataloader.dataset
+    two = dict(one, ann_file=TRAIN, bbox_file=None)
+    two['data_prefix'] = dict(img='train2017/')
+    cfg.val_dataloader.dataset = dict(type='Both', datasets=[one, two])
+    file = str(root / TRAIN)
+    own = dict(type='CocoMetric', ann_file=file)
+    metrics = [cfg.val_evaluator, own]
+    cfg.val_evaluator = dict(type='MultiDatasetEvaluator', metrics=metrics)
+    ((fault, _),) = check_data(cfg, ['val_dataloader'])
+    assert (fault.file, fault.entry) == (file, 'annotations[0], id 1: 0')
+    cfg.val_evaluator.metrics[1].use_area = False
+    assert check_data(cfg, ['val_dataloader']) == []
 
 
 def test_shared_pictures(coco_data):
@@ -232,11 +286,16 @@ def test_shared_pictures(coco_data):
     options = {
         'test_dataloader.dataset.ann_file': TRAIN,
         'test_dataloader.dataset.bbox_file': None,
-        'test_dataloader.dataset.data_prefix.img': 'train2017/',
+        'test_dataloader.dataset.data_prefix.img': 'val2017/../train2017',
         'test_evaluator.ann_file': str(coco_data / TRAIN),
     }
     ((fault, count),) = found(coco_data, **options)
     assert (fault.severity, count) == ('warning', 4)
+    # These files have the same content.
+    ((fault, count),) = found(coco_data, thorough=True)
+    assert (fault.severity, count) == ('warning', 4)
+    assert str(coco_data / 'train2017') in fault.entry
+    assert str(coco_data / 'val2017') in fault.entry
 
 
 @pytest.mark.parametrize(
@@ -244,10 +303,12 @@ def test_shared_pictures(coco_data):
     [
         lambda path: path.unlink(),
         lambda path: path.write_bytes(path.read_bytes()[:40]),
+        # For the rest, OpenCV makes grey.
+        lambda path: path.write_bytes(path.read_bytes()[:-900]),
         lambda path: path.write_text('no picture'),
         lambda path: cv2.imwrite(str(path), np.zeros((128, 96, 3), np.uint8)),
     ],
-    ids=['missing', 'cut off', 'something else', 'turned'],
+    ids=['missing', 'no pixels', 'cut off', 'something else', 'turned'],
 )
 def test_pictures(damage, root):
     path = root / 'train2017' / 't000000000002.jpg'
@@ -264,17 +325,76 @@ def test_data_set_of_another_format(mpii_data):
     path = PATHS[HMW.format('mpii-256x256')]
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(move_data(cfg, dict(data_root=str(mpii_data))))
-    assert check_data(cfg, thorough=True) == []
+    ((fault, count),) = check_data(cfg, thorough=True)
+    assert 'trained on' in fault.problem
+    assert count == 3  # two are of the same noise
     cfg.train_dataloader.dataset.data_prefix.img = 'nowhere/'
     ((fault, count),) = check_data(cfg, thorough=True)
     assert 'nowhere' in fault.entry
-    assert count > 0
+    assert count == 4
 
 
 def test_detectors_are_left_alone(coco_data):
     """Their CocoDataset is another one, without keypoints."""
     path = ROOT / 'configs/detectors/rtmdet-nano_1xb4-30e_demo-person.py'
     assert check_data(read(path)) == []
+
+
+def test_an_object_store(root):
+    """Labels, boxes and pictures, each by the address alone."""
+
+    def faults():
+        cfg = config(root)
+        for part in ('train', 'val', 'test'):
+            dataset = cfg[f'{part}_dataloader'].dataset
+            dataset.data_root = f'elsewhere://{root}'
+            if dataset.get('bbox_file'):
+                dataset.bbox_file = f'elsewhere://{root / BOXES}'
+            if part != 'train':
+                cfg[f'{part}_evaluator'].ann_file = f'elsewhere://{root / VAL}'
+        return check_data(cfg, thorough=True)
+
+    assert faults() == []
+    (root / 'train2017' / 't000000000002.jpg').unlink()
+    change(root / BOXES, box(score=None))
+    places = [fault.entry for fault, _ in faults()]
+    assert len(places) == 2
+    assert any('elsewhere://' in place for place in places)
+
+
+def test_types_that_are_classes(root):
+    """As in MMEngine's pure-Python configs."""
+    change(root / VAL, annotation(area=0))
+    cfg = config(root)
+    for part in ('train', 'val', 'test'):
+        cfg[f'{part}_dataloader'].dataset.type = CocoDataset
+        if part != 'train':
+            cfg[f'{part}_evaluator'].type = CocoMetric
+    ((fault, _),) = check_data(cfg)
+    assert 'area' in fault.problem
+
+
+def test_data_set_that_cannot_be_built(root):
+    """Nor can what names it."""
+    option = {'train_dataloader.dataset.data_mode': 'sideways'}
+    ((fault, _),) = found(root, **option)
+    assert 'sideways' in fault.entry
+
+
+@pytest.mark.parametrize('encoding', ['ANSI_X3.4-1968', 'cp1252'])
+def test_letters_in_another_locale(root, monkeypatch, encoding):
+    """xtcocotools reads a file as the locale says."""
+    content = json.loads((root / TRAIN).read_text(encoding='utf-8'))
+    content['categories'][0]['name'] = '\u4eba'
+    text = json.dumps(content, ensure_ascii=False)
+    (root / TRAIN).write_text(text, encoding='utf-8')
+    assert found(root) == []
+    monkeypatch.setattr(
+        data_checks.locale, 'getpreferredencoding', lambda _: encoding
+    )
+    ((fault, _),) = found(root)
+    assert fault.file == str(root / TRAIN)
+    assert encoding in fault.problem
 
 
 def test_missing_file(root):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mmpose
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 
@@ -50,6 +51,18 @@ def test_work_dir_without_the_right_to_write(monkeypatch, tmp_path):
     monkeypatch.setattr(host_scripts.tempfile, 'TemporaryFile', refuse)
     with pytest.raises(SystemExit, match=str(tmp_path)):
         host_scripts.check_work_dir(tmp_path)
+
+
+def test_work_dir_with_letters_that_the_locale_lacks(monkeypatch, tmp_path):
+    """MMEngine would fail at the first checkpoint."""
+    folder = tmp_path / '\u4eba'
+    host_scripts.check_work_dir(folder)
+    monkeypatch.setattr(
+        host_scripts.locale, 'getpreferredencoding', lambda _: 'ascii'
+    )
+    with pytest.raises(SystemExit, match='ascii.*PYTHONUTF8'):
+        host_scripts.check_work_dir(folder)
+    host_scripts.check_work_dir(tmp_path)
 
 
 def test_two_trainings_in_one_folder(coco_data, tmp_path):
@@ -107,7 +120,7 @@ def test_epochs_are_seeded(seed, hooks, expected):
 @pytest.mark.slow
 def test_train_without_validation_and_tests(coco_data, tmp_path):
     """Options of MMPose's scripts that change the evaluators, our line of
-    what was added, and a checkpoint of another model."""
+    what was added, and checkpoints of other models."""
     folder = Path(mmpose.__file__).parent / '.mim/configs/body_2d_keypoint'
     name = 'td-hm_mobilenetv2_8xb64-210e_coco-256x192.py'
     config = folder / 'topdown_heatmap' / 'coco' / name
@@ -127,5 +140,13 @@ def test_train_without_validation_and_tests(coco_data, tmp_path):
     other = 'model.backbone.widen_factor=0.5'
     result = fork_tool(*test, *work_dir, other, check=False)
     stopped(result, tmp_path / 'epoch_1.pth', config, 'size mismatch')
+    odd = tmp_path / 'odd.pth'
+    torch.save({'other.weight': torch.zeros(1)}, odd)
+    for load_from, said in (
+        (odd, 'other.weight'),
+        (tmp_path / 'none.pth', 'none.pth'),
+    ):
+        result = fork_tool(*train, f'load_from={load_from}', check=False)
+        stopped(result, load_from, config, said)
     log = fork_tool(*test, '--allow-misfit', *work_dir, other).stdout
     assert log.splitlines()[-1] == 'test.py has finished.'

@@ -43,6 +43,29 @@ def test_weights_of_another_model(trained, message, tmp_path):
         weights.load_from_file(layers(2, 3), str(path), 'some.py')
 
 
+@pytest.mark.parametrize(
+    ('trained', 'said'),
+    [
+        (layers(2, 3).state_dict(), '9 of 9 '),
+        (layers(2, 2).state_dict(), '7 of 9 '),  # another last layer
+        (layers(3, 2).state_dict(), '5 of 9 '),
+        (layers(2, 3, part='neck').state_dict(), 'none .* head.* but neck'),
+        ({}, 'none .* but nothing'),
+    ],
+)
+def test_what_a_training_begins_with(trained, said, tmp_path):
+    """Another last layer may be meant so; another model is a mistake."""
+    path = str(tmp_path / 'a.pth')
+    trained = {f'module.{name}': value for name, value in trained.items()}
+    torch.save(dict(state_dict=trained, meta={}), path)
+    args = layers(2, 3), path, 'some.py'
+    if said.startswith('none'):
+        with pytest.raises(SystemExit, match=rf'a\.pth .*some\.py.*{said}'):
+            weights.say_what_fits(*args)
+    else:
+        assert weights.say_what_fits(*args).startswith(said)
+
+
 def test_no_weights(tmp_path):
     (tmp_path / 'text.pth').write_text('no checkpoint', encoding='utf-8')
     for path in (tmp_path / 'text.pth', tmp_path / 'none.pth'):

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from ..factories import CONFIGS, fork_tool, tiny_options
+from ..factories import CONFIGS, ROOT, fork_tool, tiny_options
 
 CONFIG = next(
     path
@@ -37,9 +37,16 @@ def test_table_and_exit_code(root, coco_data):
     )
     assert found.returncode == 1
     assert 'person_keypoints_train2017.json' in found.stdout
-    assert '1 kinds of error, 1 of warning' in found.stdout
-    good = fork_tool('misc/check_data.py', CONFIG, *options(coco_data))
-    assert 'No fault' in good.stdout
+    assert 'Kinds of error: 1, of warning: 1' in found.stdout
+    good = ['misc/check_data.py', '--no-pictures', CONFIG, *options(coco_data)]
+    assert 'No fault' in fork_tool(*good).stdout
+    # The fixture's training and validation are of the same noise.
+    good.remove('--no-pictures')
+    assert 'of error: 0, of warning: 1' in fork_tool(*good).stdout
+    detector = ROOT / 'configs/detectors/rtmdet-nano_1xb4-30e_demo-person.py'
+    other = fork_tool('misc/check_data.py', detector, check=False)
+    assert other.returncode == 1
+    assert 'no data set of MMPose' in other.stdout
 
 
 def test_a_training_does_not_begin(root, tmp_path):

@@ -3,8 +3,10 @@
 The fast tests put a fake script in place of tools/train.py.
 """
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,6 +178,29 @@ def test_other_settings_need_another_folder(compare, tmp_path):
     }.items():
         assert compare(*args, refused=message) == []
     assert all(path.read_bytes() == before[path] for path in files)
+
+
+@pytest.mark.parametrize(
+    ('field', 'value', 'said'),
+    [
+        # So that COCO's AP is 0 whatever is predicted.
+        ('area', 0, 'area .*id 1: 0'),
+        ('area', None, 'area .*id 1: None'),
+        ('id', -4, 'id .*-4'),
+    ],
+)
+def test_labels_that_are_wrong(
+    compare, coco_data, tmp_path, field, value, said
+):
+    """They are told of before all trainings, not taken for a bad loss."""
+    root = shutil.copytree(coco_data, tmp_path / 'coco')
+    file = root / 'annotations' / 'person_keypoints_val2017.json'
+    coco = json.loads(file.read_text())
+    coco['annotations'][0][field] = value
+    file.write_text(json.dumps(coco))
+    options = '--cfg-options', f'data_root={root}'
+    assert compare(*options, refused=f'{file}: {said}') == []
+    assert not (tmp_path / 'work').exists()
 
 
 def test_two_at_a_time(compare, tmp_path):

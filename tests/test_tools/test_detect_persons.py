@@ -1,7 +1,9 @@
 """Person boxes: kept low, in MMPose's format, faults said beforehand."""
 
 import json
+import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -11,7 +13,6 @@ import torch
 from mmdet.models import SingleStageDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.fileio import LocalBackend, register_backend
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from mmpose.datasets.datasets import CocoDataset
@@ -25,17 +26,6 @@ CONFIGS = sorted((ROOT / 'configs/detectors').glob('*.py'))
 HOST = Path(mmdet.__file__).parent / '.mim/configs'
 CAT, PERSON = 0, 1
 LEFT, RIGHT = (0, 0, 20, 40), (40, 0, 20, 40)  # x, y, w, h
-
-
-@register_backend('elsewhere', prefixes='elsewhere')
-class Elsewhere(LocalBackend):
-    """elsewhere://PATH, as a stand-in for an object store."""
-
-    def get(self, path):
-        return super().get(path.replace('elsewhere://', ''))
-
-    def get_text(self, path, *args):
-        return super().get_text(path.replace('elsewhere://', ''), *args)
 
 
 @pytest.fixture(scope='module')
@@ -73,9 +63,16 @@ def weights(tmp_path_factory):
 def detect(tool, weights, tmp_path, monkeypatch, capsys):
     """Run the tool in this process."""
 
-    def call(*args, config=TINY, checkpoint=weights, out='boxes.json'):
+    def call(
+        *args,
+        config=TINY,
+        checkpoint=weights,
+        out='boxes.json',
+        overwrite=True,
+    ):
         out = tmp_path / 'out' / out
         words = [config, checkpoint, '--out', out, '--num-workers', 0, *args]
+        words += ['--overwrite'] * overwrite
         monkeypatch.setattr('sys.argv', ['tool', *map(str, words)])
         tool.main()
         return out, capsys.readouterr().out
@@ -158,7 +155,9 @@ def test_person_ap(find, boxes, ap):
 
 @pytest.mark.parametrize('people', [1, 4])
 @pytest.mark.parametrize(
-    'ids', [range(4), [0] * 4, [5] * 4, 'abcd', [None] * 4], ids=str
+    'ids',
+    [range(4), range(-2, 2), [0] * 4, [5] * 4, 'abcd', [None] * 4],
+    ids=str,
 )
 def test_perfect_boxes_have_ap_1_whatever_their_ids(find, people, ids):
     """By pycocotools alone, it is 0.000 and 0.564 from 0 on."""
@@ -274,6 +273,9 @@ def test_a_folder(detect, pictures):
     """Boxes and image list are what MMPose takes."""
     (pictures / '0013.png').write_text('no picture')
     (pictures / '0014.png').write_bytes(b'')
+    write_noise(pictures / '0017.jpg', 80, 96)
+    cut_off = (pictures / '0017.jpg').read_bytes()[:-900]
+    (pictures / '0017.jpg').write_bytes(cut_off)
     out, said = detect('--img-root', pictures, '--batch-size', 2)
     listed, ids = out.with_suffix('.images.json'), [11, 12, 15, 16]
     images = json.loads(listed.read_text())['images']
@@ -289,8 +291,8 @@ def test_a_folder(detect, pictures):
     assert entry['bbox'][0] == pytest.approx([x, y, x + w, y + h], abs=1e-4)
     assert entry['bbox_score'] == pytest.approx(boxes[-1]['score'])
     assert f'{len(boxes)} boxes in 4 images' in said
-    assert '2 of 6 images' in said
-    assert '0013.png, 0014.png' in said
+    assert '3 of 7 images' in said
+    assert '0013.png, 0014.png, 0017.jpg' in said
     assert sorted(out.parent.iterdir()) == [listed, out]
 
 
@@ -306,6 +308,47 @@ def test_a_failure_leaves_an_older_file_alone(find, tmp_path):
     with pytest.raises(ValueError, match='unpack'):
         find([])  # in predict
     assert json.loads((tmp_path / 'out/boxes.json').read_text()) == boxes
+
+
+def test_an_older_file_is_replaced_on_demand(detect, pictures):
+    out, _ = detect('--img-root', pictures, overwrite=False)
+    out.write_text('old')
+    with pytest.raises(SystemExit, match=r'boxes\.json .* --overwrite'):
+        detect('--img-root', pictures, overwrite=False)
+    assert out.read_text() == 'old'
+    detect('--img-root', pictures)
+    assert json.loads(out.read_text())
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('done', [0, 3])
+def test_what_is_done_is_kept(
+    tool, detect, pictures, tmp_path, monkeypatch, number, done
+):
+    """Beside an older file of all, which stays."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    handler = signal.getsignal(signal.SIGTERM)
+    whole, _ = detect('--img-root', pictures, '--batch-size', 1)
+    boxes = json.loads(whole.read_text())
+    people, calls = tool.PersonBoxes.people, iter(range(9))
+
+    def interrupted(self, sample):
+        if next(calls) == done:
+            os.kill(os.getpid(), number)
+        return people(self, sample)
+
+    monkeypatch.setattr(tool.PersonBoxes, 'people', interrupted)
+    with pytest.raises(SystemExit, match=f'after {done} images'):
+        detect('--img-root', pictures, '--batch-size', 1)
+    signal.signal(signal.SIGTERM, handler)
+    assert json.loads(whole.read_text()) == boxes
+    part = tmp_path / 'out' / 'boxes.part.json'
+    assert part.exists() == bool(done)
+    assert not list(part.parent.glob('*.partial*'))
+    if done:
+        assert json.loads(part.read_text()) == [
+            box for box in boxes if box['image_id'] < 11 + done
+        ]
 
 
 @pytest.mark.parametrize(
@@ -425,6 +468,14 @@ def test_as_a_user_runs_it(run_tool, weights, pictures, tmp_path):
     ).stdout
     assert 'person AP 0.' in said
     assert '1 of 2 images' in said
+    (pictures / '0011.png').rename(pictures / '\u4eba.png')
+    out = tmp_path / 'all.json'
+    run_tool(
+        *(TOOL, TINY, weights, '--img-root', pictures, '--out', out),
+        env=dict(LC_ALL='C', PYTHONUTF8='0'),
+    )
+    listed = json.loads(out.with_suffix('.images.json').read_bytes())
+    assert listed['images'][-1]['file_name'] == '\u4eba.png'
 
 
 @pytest.mark.slow

@@ -170,14 +170,18 @@ def test_folder(infer, tmp_path):
     write_noise(folder / '14.png', 40000, 8)
     (folder / '12.JPG').write_bytes(b'no picture')
     (folder / '13.png').touch()
+    write_noise(folder / '16.jpg', 64, 48)
+    cut_off = (folder / '16.jpg').read_bytes()[:-900]
+    (folder / '16.jpg').write_bytes(cut_off)
     (folder / 'notes.txt').write_text('15', encoding='utf-8')
     printed, people, out = infer(folder)
     wide = '14.png (' not in printed
     assert [p['image_id'] for p in people] == [36, 785] + [14] * wide
-    assert f'Pictures: {2 + wide} of 5, people: {2 + wide}\n' in printed
-    skipped = printed[printed.index(f'Skipped {3 - wide}: ') :]
+    assert f'Pictures: {2 + wide} of 6, people: {2 + wide}\n' in printed
+    skipped = printed[printed.index(f'Skipped {4 - wide}: ') :]
     assert '12.JPG (' in skipped
     assert '13.png (' in skipped
+    assert '16.jpg (' in skipped
     names = ['000000000036.jpg', '000000000785.jpg', 'predictions.json']
     assert sorted(os.listdir(out)) == names[:2] + ['14.png'] * wide + names[2:]
     with pytest.raises(SystemExit, match=str(out)):
@@ -186,6 +190,23 @@ def test_folder(infer, tmp_path):
         infer(folder / '13.png', '--overwrite')
     _, people, _ = infer(folder / names[0], '--overwrite')
     assert len(people) == 1
+
+
+@pytest.mark.slow
+def test_names_in_a_locale_that_is_not_utf8(run_tool, pose, tmp_path):
+    """They are what they are elsewhere, in both places."""
+    write_noise(tmp_path / 'in' / 'a.png', 64, 48)
+    (tmp_path / 'in' / 'a.png').rename(tmp_path / 'in' / '\u4eba.png')
+    (tmp_path / 'in' / '\u56fe.png').touch()
+    out = tmp_path / '\u753b'
+    said = run_tool(
+        *('infer.py', tmp_path / 'in', '--pose', *pose, '--out', out),
+        env=dict(LC_ALL='C', PYTHONUTF8='0'),
+    ).stdout
+    assert 'Pictures: 1 of 2' in said
+    (person,) = json.loads((out / 'predictions.json').read_bytes())
+    assert person['file_name'] == '\u4eba.png'
+    assert (out / '\u4eba.png').exists()
 
 
 def test_numbers(tool):
@@ -247,35 +268,71 @@ def test_video_with_frames_without_people(
     assert np.abs(frames[0, :90].astype(int)).max() > 100
 
 
-@pytest.mark.parametrize(
-    ('turn', 'size', 'corner'),
-    [
-        ((0, 1, -1, 0), (96, 160), 1),
-        ((-1, 0, 0, -1), (160, 96), 3),
-        ((0, -1, 1, 0), (96, 160), 2),
-    ],
-    ids=['90', '180', '270'],
-)
-def test_turned_video(infer, tmp_path, turn, size, corner):
+def turn_mp4(source, degrees):
     """As a phone writes it, with a matrix for the display."""
-    source = write_video(tmp_path / 'clip.mp4', codec='mp4v', corner=True)
+    cos, sin = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
     before, after = (
         struct.pack('>9i', a << 16, b << 16, 0, c << 16, d << 16, *end)
-        for a, b, c, d in ((1, 0, 0, 1), turn)
+        for a, b, c, d in ((1, 0, 0, 1), (cos, sin, -sin, cos))
         for end in [(0, 0, 0, 1 << 30)]
     )
-    head, track = source.read_bytes().split(b'tkhd')
+    head, track = source.split(b'tkhd')
     assert before in track
-    source.write_bytes(head + b'tkhd' + track.replace(before, after, 1))
-    _, people, out = infer(source, '--kpt-thr', '9')
+    return head + b'tkhd' + track.replace(before, after, 1)
+
+
+def turn_matroska(source, degrees, path=('18538067', '1654ae6b', 'ae', 'e0')):
+    """With ProjectionPoseRoll, which is counterclockwise, in its Video."""
+    if not path:
+        roll = bytes.fromhex('767584') + struct.pack('>f', -degrees)
+        return source + bytes.fromhex('7670') + bytes([128 + len(roll)]) + roll
+    new, place = b'', 0
+
+    def number(keep):  # the leading zeros say how many bytes follow
+        nonlocal place
+        length = 9 - source[place].bit_length()
+        text = source[place : place + length]
+        place += length
+        value = int.from_bytes(text, 'big')
+        return text if keep else value - (1 << 7 * length)
+
+    while place < len(source):
+        name, size = number(True), number(False)
+        body = source[place : place + size]
+        place += len(body)
+        if name.hex() == path[0]:
+            body = turn_matroska(body, degrees, path[1:])
+        new += name + b'\x01' + len(body).to_bytes(7, 'big') + body
+    return new
+
+
+@pytest.mark.parametrize('ending', ['mp4', 'mov', 'mkv', 'webm'])
+@pytest.mark.parametrize(
+    ('degrees', 'size', 'corner'),
+    [(90, (96, 160), 1), (180, (160, 96), 3), (270, (96, 160), 2)],
+)
+def test_turned_video(tool, tmp_path, ending, degrees, size, corner):
+    """The first quarter goes round clockwise."""
+    codec = 'VP80' if ending == 'webm' else 'mp4v'
+    source = tmp_path / f'clip.{ending}'
+    write_video(source, frames=2, codec=codec, corner=True)
+    turn = turn_mp4 if ending in ('mp4', 'mov') else turn_matroska
+    source.write_bytes(turn(source.read_bytes(), degrees))
+    film = tool.Film(source, tmp_path)
+    ((_, frame), _) = film.read()
     width, height = size
-    assert people[0]['bbox'] == [0, 0, width, height]
-    frame = read_video(out / 'clip.mp4')[0][0]
     assert frame.shape == (height, width, 3)
-    # The first quarter goes round clockwise.
     quarters = frame[height // 4 :: height // 2, width // 4 :: width // 2]
-    red = (quarters[..., 2] > 200) & (quarters[..., 0] < 50)
+    red = (quarters[..., 2] > 150) & (quarters[..., 0] < 90)
     assert np.flatnonzero(red).tolist() == [corner]
+
+
+def test_drawn_film_is_upright(infer, tmp_path):
+    source = write_video(tmp_path / 'clip.mp4', codec='mp4v', corner=True)
+    source.write_bytes(turn_mp4(source.read_bytes(), 90))
+    _, people, out = infer(source, '--kpt-thr', '9')
+    assert people[0]['bbox'] == [0, 0, 96, 160]
+    assert read_video(out / 'clip.mp4')[0].shape == (5, 160, 96, 3)
 
 
 def test_slow_video(infer, tmp_path):
@@ -289,6 +346,18 @@ def test_slow_video(infer, tmp_path):
     assert [p['time'] for p in people] == [0, 0.56, 1.12, 1.68, 2.24]
     frames, fps = read_video(out / 'clip.mp4')
     assert len(frames) / fps == pytest.approx(2.8)
+
+
+def test_video_without_a_rate(tool, tmp_path):
+    """Pictures in a row, for which FFmpeg takes 25 a second."""
+    source = tmp_path / 'clip.mjpeg'
+    picture = np.zeros((48, 64, 3), np.uint8)
+    source.write_bytes(cv2.imencode('.jpg', picture)[1].tobytes() * 3)
+    film = tool.Film(source, tmp_path)
+    # OpenCV 4 counts in ticks of 1/1024 s.
+    np.testing.assert_allclose(film.times, np.arange(4) / 25, atol=1e-3)
+    times = [names['time'] for names, _ in film.read()]
+    assert times == pytest.approx([0, 0.04, 0.08], abs=1e-3)
 
 
 def test_irregular_video(tool, tmp_path, monkeypatch):
@@ -360,6 +429,52 @@ def test_model_of_one_channel(infer, picture, tmp_path):
     source = write_video(tmp_path / 'clip.avi', frames=2)
     _, people, _ = infer(source, '--overwrite', pose=gray)
     assert len(people) == 2
+
+
+@pytest.mark.parametrize(
+    'loader',
+    [
+        "'LoadImage', imdecode_backend='pillow'",
+        "'LoadImage', color_type='unchanged'",
+        # MMCV's and MMDet's take one of files and frames.
+        "'LoadImageFromFile'",
+        "'mmdet.LoadImageFromNDArray'",
+    ],
+)
+def test_loaders(infer, picture, tmp_path, loader):
+    """A colour picture is the same for all, from a file or as a frame."""
+    config = f"""
+{pose_config()}
+pipeline = _base_.val_pipeline
+pipeline[0] = dict(type={loader})
+test_dataloader = dict(dataset=dict(pipeline=pipeline))
+"""
+    _, plain, _ = infer(picture)
+    other = write_model(tmp_path, 'other', config)
+    _, people, _ = infer(picture, '--overwrite', pose=other)
+    places = [x[0]['keypoints'] for x in (plain, people)]
+    np.testing.assert_allclose(*places, atol=1e-2)
+    source = write_video(tmp_path / 'clip.avi', frames=2)
+    _, plain, _ = infer(source, '--overwrite')
+    _, people, _ = infer(source, '--overwrite', pose=other)
+    places = [x[1]['keypoints'] for x in (plain, people)]
+    np.testing.assert_allclose(*places, atol=1e-2)
+
+
+def test_picture_that_the_loader_makes_grey(infer, picture, tmp_path):
+    """Of which a model of colours makes an error of indices."""
+    config = f"""
+{pose_config()}
+pipeline = _base_.val_pipeline
+pipeline[0]['color_type'] = 'unchanged'
+test_dataloader = dict(dataset=dict(pipeline=pipeline))
+"""
+    other = write_model(tmp_path, 'other', config)
+    grey = picture.with_name('grey.png')
+    cv2.imwrite(str(grey), np.full((48, 64), 99, np.uint8))
+    printed, people, _ = infer(picture.parent, pose=other)
+    assert [person['file_name'] for person in people] == ['a.png']
+    assert 'Skipped 1: grey.png (' in printed
 
 
 def test_any_top_down_config(tool, pose):

@@ -240,6 +240,8 @@ def refused(data, convert, match, *args):
         ('boxes', 'image_id', '12'),
         ('boxes', 'category_id', '1'),
         ('boxes', 'category_id', 0),
+        ('boxes', 'category_id', 1.0),
+        ('boxes', 'category_id', None),
         ('boxes', 'bbox', [1, 2, 3, '4']),
         ('boxes', 'score', float('nan')),
     ],

@@ -12,7 +12,8 @@ the boxes, as FILE.images.json, for MMPose's ann_file.
 
 Boxes with low scores are kept: a pose that is missing costs AP, and a false
 one that comes after all others costs little. So --score-thr goes into the
-detector itself, whose own threshold is often 0.05.
+detector itself, whose own threshold is often 0.05. Ctrl-C and SIGTERM keep the
+boxes of the images that are done, as FILE.part.json.
 
 Several GPUs: torchrun --nproc_per_node 8 (this) --launcher pytorch, or slurm.
 """
@@ -22,6 +23,7 @@ import io
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 from contextlib import redirect_stdout
@@ -33,13 +35,13 @@ import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.evaluator import Evaluator
-from mmengine.fileio import join_path, list_dir_or_file
+from mmengine.fileio import get, join_path, list_dir_or_file
 from mmengine.hooks import Hook
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 try:
@@ -51,11 +53,16 @@ except ModuleNotFoundError as error:
     sys.exit(f'The detectors are those of MMDet: mim install mmdet ({error}).')
 
 from mmpose_lossplus.experiments import entries
-from mmpose_lossplus.experiments.files import write_text
+from mmpose_lossplus.experiments.files import (
+    is_cut_off,
+    name_in_utf8,
+    write_text,
+)
 from mmpose_lossplus.experiments.progress import track
 from mmpose_lossplus.experiments.weights import (
     exit_on_misfit,
     load_weights,
+    read_checkpoint,
     summary,
 )
 
@@ -95,6 +102,8 @@ class Pictures(Dataset):
     def read(self, image: dict) -> Optional[dict]:
         path = join_path(self.root, image['file_name'])
         try:
+            if is_cut_off(get(path, getattr(self.load, 'backend_args', None))):
+                return None
             return self.load(dict(img_path=path, img_id=image['id']))
         except (OSError, UnicodeError, AssertionError, cv2.error):
             return None
@@ -271,9 +280,7 @@ def build_detector(cfg: Config, checkpoint: str) -> Tuple[BaseDetector, int]:
     if not isinstance(model, BaseDetector):
         raise ValueError(f'{name} is no detector but {type(model).__name__}.')
     with exit_on_misfit(checkpoint, name):
-        loaded = CheckpointLoader.load_checkpoint(
-            checkpoint, map_location='cpu', logger='silent'
-        )
+        loaded = read_checkpoint(checkpoint)
         load_weights(model, loaded)
     # Boxes do not need the masks, which take long for so many.
     if getattr(getattr(model, 'roi_head', None), 'mask_head', None):
@@ -352,6 +359,18 @@ def build_runner(
     return runner, metric
 
 
+def keep_what_is_done(metric: PersonBoxes, out: Path) -> str:
+    """Write the boxes of a detection that was stopped, and say where."""
+    done = f'Stopped after {len(metric.results)} images'
+    if not metric.results or get_world_size() > 1:
+        return f'{done}: no boxes were written.'
+    part = out.with_suffix('.part.json')
+    metric.format_only = True
+    metric.compute_metrics(metric.results)
+    os.replace(f'{out}.partial.bbox.json', part)
+    return f'{done}, whose boxes are in {part}: the rest is missing.'
+
+
 def say_what_is_in(out: Path, images: int) -> None:
     """Print what the box file of so many images has, and if it looks thin."""
     boxes = json.loads(out.read_text(encoding='utf-8'))
@@ -381,6 +400,8 @@ def parse_args() -> argparse.Namespace:
     add('config', help="detector's config, as of MMDet")
     add('checkpoint', help='its weights, a path or a URL')
     add('--out', type=Path, required=True, help='FILE.json to write')
+    text = 'replace FILE.json, if it is there'
+    add('--overwrite', action='store_true', help=text)
     add('--img-root', required=True, help='folder of the pictures')
     add('--ann', help='COCO-style annotations')
     text = 'lowest score (default: 0.001)'
@@ -404,6 +425,10 @@ def parse_args() -> argparse.Namespace:
         sys.exit(f'--out is {args.out}, must be a file FILE.json.')
     if args.ann and os.path.realpath(args.ann) == os.path.realpath(args.out):
         sys.exit(f'--out and --ann are both {args.ann}.')
+    if args.out.exists() and not args.overwrite:
+        sys.exit(
+            f'--out {args.out} is there: name another, or add --overwrite.'
+        )
     if args.launcher != 'none' and not torch.cuda.is_available():
         sys.exit(f'--launcher {args.launcher} needs GPUs, found none.')
     return args
@@ -424,7 +449,11 @@ def main() -> None:
             sys.exit(str(error))
         except OSError as error:
             sys.exit(f'{args.out} cannot be written: {error.strerror}.')
-        score = runner.test()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+        try:
+            score = runner.test()
+        except KeyboardInterrupt:
+            sys.exit(keep_what_is_done(metric, args.out))
     if not is_main_process():
         return
 
@@ -439,6 +468,8 @@ def main() -> None:
     images = [image for image in images if image['width']]
     if args.ann is None:
         listed = args.out.with_suffix('.images.json')
+        for image in images:
+            image['file_name'] = name_in_utf8(image['file_name'])
         content = dict(images=images, categories=[PERSON])
         write_text(listed, json.dumps(content))
         print(f'{listed}: the {len(images)} images')

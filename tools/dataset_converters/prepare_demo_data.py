@@ -154,7 +154,8 @@ def build_data(root: Path) -> None:
     file.write_text(json.dumps(boxes), encoding='utf-8')
     print(f'{BOX_FILE}: {len(boxes)} simulated boxes for val2017')
     shutil.copy(HERE / 'demo_data' / 'README.md', root)
-    (root / STAMP).write_text(sha256(ANNOTATIONS, Path(__file__)))
+    digest = sha256(ANNOTATIONS, Path(__file__))
+    (root / STAMP).write_text(digest, encoding='utf-8')
 
 
 def main() -> None:
@@ -164,7 +165,9 @@ def main() -> None:
     root = parser.parse_args().out.absolute()
     stamp = root / STAMP
     made = stamp.exists()
-    if made and stamp.read_text() == sha256(ANNOTATIONS, Path(__file__)):
+    if made and stamp.read_text('utf-8') == sha256(
+        ANNOTATIONS, Path(__file__)
+    ):
         print(f'{root} is there and up to date.')
         return
     if root.exists() and not made:

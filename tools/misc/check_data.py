@@ -10,13 +10,17 @@ import argparse
 import sys
 
 from mmengine.config import DictAction
-from rich.box import SIMPLE_HEAD
+from rich.box import HORIZONTALS
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mmpose_lossplus.experiments.configs import read_config
-from mmpose_lossplus.experiments.data_checks import check_data
+from mmpose_lossplus.experiments.data_checks import (
+    LOADERS,
+    check_data,
+    dataset_configs,
+)
 
 
 def main() -> None:
@@ -38,24 +42,36 @@ def main() -> None:
         cfg = read_config(args.config, args.cfg_options)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
-    console = Console(highlight=False)
+    sets = [x for part in LOADERS for x in dataset_configs(cfg, part)]
+    if not sets:
+        sys.exit(f'{args.config} names no data set of MMPose with keypoints.')
     faults = check_data(cfg, thorough=not args.no_pictures)
-    if not faults:
-        console.print('No fault was found.')
-        return
-    for file in dict.fromkeys(fault.file for fault, _ in faults):
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120  # instead of 80
+    files = dict.fromkeys(fault.file for fault, _ in faults)
+    for file in files:
         console.print(Text(file, style='bold'), soft_wrap=True)
-        table = Table(box=SIMPLE_HEAD)
-        for column in ('', 'number', 'problem', 'first', 'what to do'):
+        table = Table(box=HORIZONTALS)
+        for column in ('', 'number', 'problem, and the first', 'what to do'):
             table.add_column(column, overflow='fold')
         for fault, count in faults:
             if fault.file == file:
-                cells = (fault.severity, f'{count}', fault.problem)
-                row = (*cells, fault.entry, fault.cure)
+                problem = f'{fault.problem}\n{fault.entry}'
+                row = (fault.severity, str(count), problem, fault.cure)
                 table.add_row(*map(Text, row))
         console.print(table)
     errors = sum(fault.severity == 'error' for fault, _ in faults)
-    print(f'{errors} kinds of error, {len(faults) - errors} of warning.')
+    looked = f'{len(sets)} data sets, labels and boxes'
+    looked += ' and pictures' * (not args.no_pictures)
+    if not faults:
+        console.print(f'No fault was found ({looked}).')
+        return
+    console.print(
+        f'Kinds of error: {errors}, of warning: {len(faults) - errors} '
+        f'({looked}). An error ends a training or a test '
+        'or makes its numbers wrong; a warning may be meant so.'
+    )
     sys.exit(1 if errors else 0)
 
 

@@ -178,6 +178,7 @@ def main() -> None:
             'dataset_converters/detect_persons.py',
             *(DETECTOR, found, '--img-root', args.data / val),
             *('--ann', annotations, '--out', detector / 'boxes.json'),
+            '--overwrite',
             *('--max-per-img', 20),  # as many as COCO's keypoint AP looks at
         )
         box_files['detected'] = detector / 'boxes.json'
