@@ -5,6 +5,8 @@ STACK := $(shell $(PYTHON) tools/misc/setup_venv.py --choose 2>/dev/null)
 endif
 VENV ?= .venv-$(STACK)
 LOSS ?= hmw
+# Of the demo: efficientnet-lite0 or mobilenetv3.
+BACKBONE ?= efficientnet-lite0
 # Of make compare.
 LOSSES ?= mse amse rmse fmse hmw anchor
 SEEDS ?= 0 1 2
@@ -14,11 +16,13 @@ ARGS ?=
 .PHONY: demo demo-full compare test doctor lint venv clean
 
 demo: venv
-	$(VENV)/bin/python tools/misc/demo.py --loss $(LOSS)
+	$(VENV)/bin/python tools/misc/demo.py --loss $(LOSS) \
+		--backbone $(BACKBONE)
 
 # With a detector that finds the people, and a clip.
 demo-full: venv
-	$(VENV)/bin/python tools/misc/demo.py --loss $(LOSS) --full
+	$(VENV)/bin/python tools/misc/demo.py --loss $(LOSS) \
+		--backbone $(BACKBONE) --full
 
 # Which loss is best for the demo data; two trainings run at a time.
 compare: venv
@@ -47,4 +51,4 @@ venv:
 	@$(PYTHON) tools/misc/setup_venv.py $(VENV) $(if $(STACK),--stack $(STACK))
 
 clean:
-	rm -rf .venv-* build work_dirs data/demo *.egg-info mmpose_lossplus/.mim
+	rm -rf .venv-* build work_dirs data/demo data/pretrained *.egg-info mmpose_lossplus/.mim

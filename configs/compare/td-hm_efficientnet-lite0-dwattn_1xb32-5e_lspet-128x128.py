@@ -12,7 +12,10 @@ _base_ = [
 codec = dict(
     type='MSRAHeatmap', input_size=(128, 128), heatmap_size=(32, 32), sigma=2
 )
-model = dict(head=dict(out_channels=14, decoder=codec))
+model = dict(
+    backbone=dict(frozen_stages=-1),
+    head=dict(out_channels=14, decoder=codec),
+)
 
 train_cfg = dict(max_epochs=5, val_interval=3)
 param_scheduler = _base_.param_scheduler
