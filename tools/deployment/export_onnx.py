@@ -2,7 +2,8 @@
 
 It takes a batch of any size of crops of people and gives the heatmaps (those
 of the last stage if there are several), or the two vectors of SimCC. Flip test
-and decoding are the caller's; what they need is in the metadata of the file.
+and decoding are the caller's, or with --flip-test and --decode the file's. Its
+metadata are what a caller has to know.
 """
 
 import argparse
@@ -20,6 +21,7 @@ except ImportError as error:
     sys.exit(f'{error}: run pip install "mmpose_lossplus[export]".')
 
 TOLERANCE = 1e-4  # of the largest value
+PIXELS = 0.01
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,6 +48,17 @@ def parse_args() -> argparse.Namespace:
         help='take pixels from 0 to 255 and apply mean and std inside',
     )
     parser.add_argument(
+        '--flip-test',
+        action='store_true',
+        help='average with the heatmaps of the mirrored crop inside',
+    )
+    parser.add_argument(
+        '--decode',
+        action='store_true',
+        help='give keypoints in pixels of the crop, and their scores, as the '
+        "config's codec decodes them, instead of heatmaps",
+    )
+    parser.add_argument(
         '--opset', type=int, default=export.OPSET, help="of ONNX's operators"
     )
     # The checkpoint may come after --out too.
@@ -67,10 +80,18 @@ def main() -> None:
     else:
         print('NO CHECKPOINT: the weights are RANDOM, good for speed alone.')
     try:
+        if args.flip_test:
+            indices = export.metainfo(cfg).get('flip_indices', [])
+            net.add_flip_test(indices, net.model.test_cfg)
+        if args.decode:
+            net.add_decoder()
         metadata = export.describe(cfg, net, args.checkpoint or 'random')
         model = export.to_onnx(net, args.split_deconv, args.opset, metadata)
-        session = export.load_session(model)
+        session = export.load_session(export.with_heatmaps(model))
         difference = export.relative_difference(net, session)
+        pixels = 0.0
+        if args.decode:
+            pixels = export.decoding_difference(net, session)
     except Exception as error:  # theirs are of many kinds
         sys.exit(f'{args.config} cannot be exported: {summary(error)}.')
     if not difference <= TOLERANCE:  # a NaN is not either
@@ -78,11 +99,18 @@ def main() -> None:
             f'{args.out} was not written: ONNX Runtime differs from PyTorch '
             f'by {difference:.1e} of the largest value.'
         )
+    if not pixels <= PIXELS:
+        sys.exit(
+            f"{args.out} was not written: its keypoints differ from MMPose's "
+            f'by {pixels:.1e} pixels.'
+        )
     replace(args.out, lambda path: path.write_bytes(model.SerializeToString()))
     print(
         f'Wrote {args.out}; ONNX Runtime differs from PyTorch by '
         f'{difference:.1e} of the largest value'
     )
+    if args.decode:
+        print(f"Its keypoints differ from MMPose's by {pixels:.1e} pixels")
 
 
 if __name__ == '__main__':
