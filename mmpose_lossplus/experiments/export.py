@@ -38,6 +38,9 @@ class Deployed(nn.Module):
     With ``normalize`` it takes pixels from 0 to 255 and applies its mean and
     std itself. :meth:`add_flip_test` and :meth:`add_decoder` put in what comes
     after the network.
+
+    Raises:
+        ValueError: If the head has no decoder, as one that is made of several.
     """
 
     def __init__(
@@ -49,7 +52,13 @@ class Deployed(nn.Module):
         self.decoder: Optional[HeatmapDecoder] = None
         self.register_buffer('flip_indices', None)
         self.shift_heatmap = False
-        width, height = model.head.decoder.input_size
+        decoder = getattr(model.head, 'decoder', None)
+        if decoder is None:
+            raise ValueError(
+                'the head must have a decoder, which knows the size of a '
+                f'crop, got a {type(model.head).__name__}'
+            )
+        width, height = decoder.input_size
         first = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
         #: Channels, height and width of a crop.
         self.input_shape = [first.in_channels, height, width]
