@@ -98,6 +98,27 @@ def test_the_spots_are_found(run, picture, pose):
     assert drawn[y, x - 1 : x + 2, 1].max() > 100
 
 
+def test_the_lines_of_the_docs(pose, tmp_path, monkeypatch, run, capsys):
+    """As they are printed, for the same box."""
+    docs = (ROOT / 'docs' / 'deploy.md').read_text(encoding='utf-8')
+    (lines,) = (
+        part.split('```')[0]
+        for part in docs.split('```python\n')[1:]
+        if 'onnxruntime' in part.split('```')[0]
+    )
+    picture = tmp_path / 'person.jpg'
+    cv2.imwrite(str(picture), draw_spots(240, 200, *PEOPLE))
+    (person,), _ = run(picture, pose[2], '--bbox', *BOXES[0])
+    monkeypatch.chdir(pose[2].parent)
+    (pose[2].parent / picture.name).write_bytes(picture.read_bytes())
+    exec(lines, {})
+    numbers = capsys.readouterr().out.replace('[', ' ').replace(']', ' ')
+    found = np.array(numbers.split(), float)
+    x, y, scores = np.array(person['keypoints']).reshape(3, 3).T
+    np.testing.assert_allclose(found[:6], np.c_[x, y].ravel(), atol=0.01)
+    np.testing.assert_allclose(found[6:], scores, atol=1e-4)
+
+
 @pytest.mark.parametrize('film', [False, True])
 def test_as_infer_writes(run, pose, tmp_path, film):
     """The keypoints within half a pixel, all else the same."""
