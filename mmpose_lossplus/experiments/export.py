@@ -182,7 +182,7 @@ def metainfo(cfg: Config) -> Dict[str, Any]:
     return parse_pose_metainfo(meta) if meta else {}
 
 
-def transform(cfg: Config, kind: str) -> dict:
+def find_transform(cfg: Config, kind: str) -> dict:
     """The first transform of a kind in the test pipeline, or an empty one."""
     dataset = cfg.get('test_dataloader', {}).get('dataset', {})
     wanted = TRANSFORMS.get(kind)
@@ -202,7 +202,7 @@ def describe(cfg: Config, net: Deployed, weights: str) -> Dict[str, str]:
     color = 'RGB' if preprocessor.get('bgr_to_rgb') else 'BGR'
     meta = metainfo(cfg)
     names = meta.get('keypoint_id2name', {})
-    padding = transform(cfg, 'GetBBoxCenterScale').get('padding', 1.25)
+    padding = find_transform(cfg, 'GetBBoxCenterScale').get('padding', 1.25)
     properties = dict(
         mmpose_lossplus=__version__,
         weights=weights,
@@ -215,7 +215,7 @@ def describe(cfg: Config, net: Deployed, weights: str) -> Dict[str, str]:
         decoded=net.decoder is not None,
         box_padding=padding,
         box_aspect_ratio=width / height,
-        use_udp=bool(transform(cfg, 'TopdownAffine').get('use_udp')),
+        use_udp=bool(find_transform(cfg, 'TopdownAffine').get('use_udp')),
         keypoint_names=[names[i] for i in sorted(names)],
         flip_indices=list(meta.get('flip_indices', [])),
         skeleton_links=meta.get('skeleton_links', []),

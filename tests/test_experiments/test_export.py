@@ -151,7 +151,7 @@ def mmpose_predicts(net, image, flip_indices):
     )
 
 
-SPOTS = [[(30, 40), (40, 70), (70, 90)], [(1, 2), (94, 60), (50, 126)]]
+PLACES = [[(30, 40), (40, 70), (70, 90)], [(1, 2), (94, 60), (50, 126)]]
 
 
 @pytest.mark.parametrize('kind', ['light', 'spots', 'spots of UDP'])
@@ -173,7 +173,7 @@ def test_as_mmpose_predicts(kind, flip, shift, tmp_path):
         cfg = Config.fromfile(files[0])
         net = export.random_model(cfg)
         load_weights(net.model, torch.load(files[1]))
-        crops = np.stack([draw_spots(96, 128, person) for person in SPOTS])
+        crops = np.stack([draw_spots(96, 128, person) for person in PLACES])
         image = torch.from_numpy(crops[..., ::-1] / np.float32(255))
         image = image.permute(0, 3, 1, 2)
     options = dict(flip_test=flip, shift_heatmap=shift, output_heatmaps=True)

@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -49,6 +51,8 @@ def export(model, *args):
 def run(tmp_path, monkeypatch, capsys):
     """Run the tool in this process: its results and what it printed."""
 
+    handler = signal.getsignal(signal.SIGTERM)
+
     def run_tool(source, model, *args):
         out = tmp_path / 'out'
         argv = [TOOL.name, source, '--model', model, '--out', out, *args]
@@ -57,7 +61,8 @@ def run(tmp_path, monkeypatch, capsys):
         people = json.loads((out / 'predictions.json').read_bytes())
         return people, capsys.readouterr().out
 
-    return run_tool
+    yield run_tool
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture
@@ -273,6 +278,34 @@ def test_boxes_of_frames(run, pose, tmp_path):
     assert people[0]['score'] == pytest.approx(
         np.mean(people[0]['keypoints'][2::3]), abs=1e-4
     )
+
+
+@pytest.mark.parametrize(
+    ('fault', 'said'),
+    [
+        (signal.SIGINT, 'Stopped'),
+        (signal.SIGTERM, 'Stopped'),
+        (OSError(28, 'No space left'), 'No space left'),
+    ],
+)
+def test_what_is_done_is_kept(run, pose, tmp_path, monkeypatch, fault, said):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for i in range(5):
+        write_noise(tmp_path / 'in' / f'{i}.png', 64, 48)
+    write, calls = Path.write_bytes, iter(range(5))
+
+    def interrupted(*args):
+        if next(calls) == 3:
+            if isinstance(fault, OSError):
+                raise fault
+            os.kill(os.getpid(), fault)
+        write(*args)
+
+    monkeypatch.setattr(Path, 'write_bytes', interrupted)
+    with pytest.raises(SystemExit, match=said):
+        run(tmp_path / 'in', pose[2])
+    people = json.loads((tmp_path / 'out/predictions.json').read_bytes())
+    assert [p['image_id'] for p in people] == [0, 1, 2]
 
 
 def other_models(folder, model):

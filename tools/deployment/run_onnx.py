@@ -7,13 +7,15 @@ that it has to know stands in the model's metadata.
 Into --out go the drawn pictures or the drawn video (MP4) and
 predictions.json, as infer.py writes them: COCO's list of keypoint results,
 with file_name, and for a video with the frame, counted from 0, as image_id and
-its time in seconds. What cannot be used is skipped and named.
+its time in seconds. What cannot be used is skipped and named. Ctrl-C and
+SIGTERM keep what is done.
 """
 
 import argparse
 import json
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Tuple
@@ -377,6 +379,7 @@ def main() -> None:
         print('No box: each picture is taken for the box of one person.')
 
     people, done, skipped, stop = [], 0, [], ''
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         for names, image in video.read() if video else read_pictures(paths):
@@ -408,10 +411,13 @@ def main() -> None:
         stop = f'--out {args.out} cannot be written ({error})'
     if video:
         video.writer.release()
-    if done:
-        partial = args.out / 'predictions.json.partial'
-        partial.write_text(json.dumps(people), encoding='utf-8')
-        os.replace(partial, args.out / 'predictions.json')
+    try:
+        if done:
+            partial = args.out / 'predictions.json.partial'
+            partial.write_text(json.dumps(people), encoding='utf-8')
+            os.replace(partial, args.out / 'predictions.json')
+    except OSError as error:
+        sys.exit(f'--out {args.out} cannot be written: {error}.')
     kind = 'Frames' if video else 'Pictures'
     print(f'{kind}: {done} of {total}, people: {len(people)}')
     if args.boxes and done and not people:
