@@ -132,6 +132,18 @@ def test_what_cannot_be_decoded_or_flipped(export, tmp_path):
         assert '\n' not in str(stop.value)
 
 
+def test_detectors(export, monkeypatch, tmp_path):
+    (config,) = (CONFIGS / 'detectors').glob('rtmdet-nano_*.py')
+    with pytest.raises(SystemExit, match='without --flip-test, --decode'):
+        export(config, '--decode', '--flip-test')
+    session = export(config)
+    meta = session.get_modelmeta().custom_metadata_map
+    assert json.loads(meta['detects']) == 'person'
+    (other,) = (CONFIGS / 'detectors').glob('mask-rcnn_*.py')
+    with pytest.raises(SystemExit, match='must be an RTMDet'):
+        export(other)
+
+
 def test_bad_input(export, trained, tmp_path):
     names = 'wrong.py', 'other.pth', 'text.pth'
     wrong, other, text = map(tmp_path.joinpath, names)

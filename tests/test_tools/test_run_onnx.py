@@ -9,6 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from mmdet.registry import MODELS as DETECTORS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope, init_default_scope
 
 from ..factories import (
     ROOT,
@@ -278,6 +282,63 @@ def test_boxes_of_frames(run, pose, tmp_path):
     assert people[0]['score'] == pytest.approx(
         np.mean(people[0]['keypoints'][2::3]), abs=1e-4
     )
+
+
+@pytest.fixture(scope='module')
+def det(tmp_path_factory):
+    """Config, checkpoint and exported file of a detector."""
+    folder = tmp_path_factory.mktemp('det')
+    weights = folder / 'det.pth'
+    (config,) = (ROOT / 'configs' / 'detectors').glob('*_demo-person.py')
+    cfg = Config.fromfile(config)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        torch.manual_seed(0)
+        state = DETECTORS.build(cfg.model).state_dict()
+    # So that some boxes are sure, and some are not.
+    for name in state:
+        if 'rtm_cls' in name and name.endswith('weight'):
+            state[name] *= 250
+    meta = dict(dataset_meta=dict(classes=('person',)))
+    torch.save(dict(state_dict=state, meta=meta), weights)
+    path = folder / 'detector.onnx'
+    run_main('deployment/export_onnx.py', config, weights, '--out', path)
+    return config, weights, path
+
+
+@pytest.mark.parametrize('size', [(400, 130), (97, 301)])
+def test_a_detector_finds_what_it_finds_in_infer(det, size):
+    """Of MMDet's inferencer, but for boxes at the limit of the last NMS.
+
+    There MMPose adds a pixel to each side of a box.
+    """
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    cfg = Config.fromfile(det[0])
+    cfg.model.test_cfg.max_per_img = 9999
+    host = load_tool('infer.py').PersonDetector(cfg, str(det[1]), 'cpu')
+    expected = host.find(image, 0.5, 0.3)
+    device = load_tool(TOOL).PersonDetector(det[2], 1, 0.5, 0.3)
+    found = device.find({}, image)
+    init_default_scope('mmpose')
+    assert len(expected) > 20
+    near = [np.abs(found - box).max(1).min() < 0.01 for box in expected]
+    assert np.mean(near) > 0.9
+    assert abs(len(found) - len(expected)) <= 0.1 * len(expected)
+
+
+def test_detected_people(run, pose, det, picture):
+    """Their poses; and each file in its place."""
+    args = ['--det', det[2], '--bbox-thr', '0.4']
+    people, printed = run(picture, pose[2], *args)
+    assert len(people) > 1
+    assert 'No box' not in printed
+    for model, args, message in (
+        (det[2], [], 'it is a detector'),
+        (pose[2], ['--det', pose[2]], 'detector .* it is no detector'),
+        (pose[2], ['--det', 'none.onnx'], 'detector none.onnx'),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            run(picture, model, *args, '--overwrite')
 
 
 @pytest.mark.parametrize(

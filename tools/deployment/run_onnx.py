@@ -33,11 +33,56 @@ FPS = 30  # of a video that does not say
 SEEN = 0.2  # score from which a keypoint counts for that of a person
 
 
+def read_json(path: Path):
+    return json.loads(path.read_text(encoding='utf-8'))
+
+
+def first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), '')
+
+
+def load(
+    path: Path, threads: int
+) -> Tuple[onnxruntime.InferenceSession, dict]:
+    """A file of export_onnx.py and its metadata.
+
+    Args:
+        path (Path): The file.
+        threads (int): Of a CPU, 0: all.
+
+    Raises:
+        ValueError: If it is something else, or cannot be loaded.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=['CPUExecutionProvider']
+        )
+    except Exception as error:  # its own, which have no common base
+        reason, what = first_line(error), 'cannot load it'
+        if re.search('opset|IR version', reason, re.IGNORECASE):
+            what = 'is too old for it'
+        version = onnxruntime.__version__
+        raise ValueError(f'onnxruntime {version} {what} ({reason})') from None
+    properties = session.get_modelmeta().custom_metadata_map
+    try:
+        meta = {key: json.loads(text) for key, text in properties.items()}
+    except ValueError:
+        meta = {}
+    if 'mmpose_lossplus' not in meta:
+        raise ValueError(
+            'its metadata do not say how to use it, as those of a file of '
+            'export_onnx.py do'
+        )
+    return session, meta
+
+
 class PoseModel:
     """A model and how to use it, as its metadata say.
 
     Args:
-        path (Path): A file of export_onnx.py.
+        path (Path): A file of export_onnx.py --decode.
         threads (int): Of a CPU, 0: all.
 
     Raises:
@@ -45,42 +90,22 @@ class PoseModel:
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        try:
-            self.session = onnxruntime.InferenceSession(
-                str(path), options, providers=['CPUExecutionProvider']
-            )
-        except Exception as error:  # its own, which have no common base
-            reason, what = first_line(error), 'cannot load it'
-            if re.search('opset|IR version', reason, re.IGNORECASE):
-                what = 'is too old for it'
-            version = onnxruntime.__version__
-            raise ValueError(
-                f'onnxruntime {version} {what} ({reason})'
-            ) from None
-        properties = self.session.get_modelmeta().custom_metadata_map
-        try:
-            meta = {k: json.loads(text) for k, text in properties.items()}
-            self.decoded = meta['decoded']
-            self.size = np.array(meta['input_size'])
-            self.channels = meta['channels']
-            self.mean, self.std = np.float32([meta['mean'], meta['std']])
-            self.normalizes = meta['normalizes']
-            self.padding, self.udp = meta['box_padding'], meta['use_udp']
-            self.names = meta['keypoint_names']
-            self.links = meta['skeleton_links']
-            self.colors = meta['keypoint_colors']
-            self.link_colors = meta['skeleton_link_colors']
-        except (KeyError, ValueError):
-            raise ValueError(
-                'its metadata do not say how to use it, as those of a file '
-                'of export_onnx.py do'
-            ) from None
-        if not self.decoded:
+        self.session, meta = load(path, threads)
+        if 'detects' in meta:
+            raise ValueError('it is a detector, for --det')
+        if not meta.get('decoded'):
             raise ValueError(
                 'it gives heatmaps: write it with export_onnx.py --decode'
             )
+        self.size = np.array(meta['input_size'])
+        self.channels = meta['channels']
+        self.mean, self.std = np.float32([meta['mean'], meta['std']])
+        self.normalizes = meta['normalizes']
+        self.padding, self.udp = meta['box_padding'], meta['use_udp']
+        self.names = meta['keypoint_names']
+        self.links = meta['skeleton_links']
+        self.colors = meta['keypoint_colors']
+        self.link_colors = meta['skeleton_link_colors']
 
     def predict(
         self, image: np.ndarray, boxes: np.ndarray
@@ -148,6 +173,70 @@ class PoseModel:
                     cv2.circle(image, place, radius, color[::-1], cv2.FILLED)
 
 
+class PersonDetector:
+    """A detector and how to use it, as its metadata say.
+
+    Args:
+        path (Path): A file of export_onnx.py.
+        threads (int): Of a CPU, 0: all.
+        score (float): Above which a box is a person.
+        overlap (float): IoU above which two boxes are one person.
+
+    Raises:
+        ValueError: If it is something else, or cannot be loaded.
+    """
+
+    def __init__(
+        self, path: Path, threads: int, score: float, overlap: float
+    ) -> None:
+        self.session, self.meta = load(path, threads)
+        if self.meta.get('detects') != 'person':
+            raise ValueError('it is no detector, but for --model')
+        self.score = score
+        # Its own NMS comes first: the stricter one alone would leave more,
+        # whose rivals it has thrown out itself.
+        self.overlaps = self.meta['nms_overlap'], overlap
+
+    def find(self, names: dict, image: np.ndarray) -> np.ndarray:
+        """Boxes (N, 5) in a BGR picture: x1, y1, x2, y2, score."""
+        height, width = image.shape[:2]
+        longer, shorter = sorted(self.meta['fits_into'], reverse=True)
+        scale = min(longer / max(height, width), shorter / min(height, width))
+        size = [int(n * scale + 0.5) for n in (width, height)]
+        small = cv2.resize(image, size)
+        if self.meta['channels'] == 'RGB':
+            small = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
+        # What is added lies to the right and below.
+        whole = np.maximum(self.meta['pad_size'] or 1, size)
+        step = self.meta['pad_divisor']
+        whole = -(-whole // step) * step
+        padded = np.empty((1, 3, whole[1], whole[0]), np.float32)
+        padded[:] = np.reshape(self.meta['pad_value'], (3, 1, 1))
+        padded[0, :, : size[1], : size[0]] = small.transpose(2, 0, 1)
+        (found,) = self.session.run(['boxes'], dict(image=padded))
+        found = found[found[:, 4] > self.score].astype(float)
+        limits = np.array([width, height])
+        found[:, :4] /= np.tile(size / limits, 2)
+        found[:, :4] = found[:, :4].clip(0, np.tile(limits, 2))
+        for overlap in self.overlaps:
+            found = without_overlap(found, self.score, overlap)
+        return found
+
+
+def without_overlap(
+    boxes: np.ndarray, score: float, overlap: float
+) -> np.ndarray:
+    """Boxes (N, 5) above a score, of two that overlap the better."""
+    sizes = boxes[:, 2:4] - boxes[:, :2]
+    kept = cv2.dnn.NMSBoxes(
+        np.c_[boxes[:, :2], sizes].tolist(),
+        boxes[:, 4].tolist(),
+        score,
+        overlap,
+    )
+    return boxes[np.array(kept, int).ravel()]
+
+
 def results(
     names: dict, boxes: np.ndarray, keypoints: np.ndarray, scores: np.ndarray
 ) -> List[dict]:
@@ -167,14 +256,6 @@ def results(
         )
         entries.append({**names, **entry})
     return entries
-
-
-def read_json(path: Path):
-    return json.loads(path.read_text(encoding='utf-8'))
-
-
-def first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), '')
 
 
 class Boxes:
@@ -222,25 +303,19 @@ class Boxes:
                 f'and score, got {type(e).__name__}: {first_line(e)}'
             ) from None
 
-    def of(self, names: dict, size: Tuple[int, int]) -> np.ndarray:
-        """Boxes (N, 5) of a picture of a size (H, W): x1, y1, x2, y2, score.
-
-        Those of a file are above a score, and of two that overlap only the
-        better is taken.
-        """
+    def find(self, names: dict, image: np.ndarray) -> np.ndarray:
+        """Boxes (N, 5) of a picture (H, W, 3): x1, y1, x2, y2, score."""
         if self.path:
             keys = names['image_id'], names['file_name']
             boxes = [box for key in keys for box in self.found.get(key, ())]
             boxes = np.array(boxes, float).reshape(-1, 5)
-            kept = cv2.dnn.NMSBoxes(
-                boxes[:, :4].tolist(), boxes[:, 4].tolist(), *self.thresholds
-            )
-            boxes = boxes[np.array(kept, int).ravel()]
         else:
-            whole = [[0, 0, *size[::-1]]]
+            whole = [[0, 0, *image.shape[1::-1]]]
             boxes = np.array(self.by_hand or whole, float)
             boxes = np.c_[boxes, np.ones(len(boxes))]
         boxes[:, 2:4] += boxes[:, :2]
+        if self.path:
+            boxes = without_overlap(boxes, *self.thresholds)
         return boxes
 
 
@@ -321,6 +396,8 @@ def parse_args() -> argparse.Namespace:
         'detect_persons.py writes it; of a video, the frame is the image_id'
     )
     boxes.add_argument('--boxes', type=Path, metavar='FILE', help=text)
+    text = 'a detector, as export_onnx.py writes it'
+    boxes.add_argument('--det', type=Path, metavar='FILE', help=text)
     text = 'box of a person in pixels, once or more'
     box = dict(nargs=4, type=float, metavar=('X', 'Y', 'W', 'H'))
     boxes.add_argument('--bbox', action='append', **box, help=text)
@@ -332,8 +409,8 @@ def parse_args() -> argparse.Namespace:
     text = 'threads of the CPU (default: as many as it has cores)'
     add('--threads', type=int, default=0, metavar='N', help=text)
     for name, text in (
-        ('bbox', 'score above which a box of --boxes is a person'),
-        ('nms', 'overlap (IoU) above which two of --boxes are one person'),
+        ('bbox', 'score above which a box is a person, but for --bbox'),
+        ('nms', 'overlap (IoU) above which two of these are one person'),
         ('kpt', 'score from which a keypoint is drawn'),
     ):
         text = f'{text} (default: 0.3)'
@@ -371,11 +448,18 @@ def main() -> None:
         model = PoseModel(args.model, args.threads)
     except ValueError as error:
         sys.exit(f'The model {args.model} cannot be used: {error}.')
+    thresholds = args.bbox_thr, args.nms_thr
     try:
-        boxes = Boxes(args.boxes, args.bbox, args.bbox_thr, args.nms_thr)
+        if args.det:
+            boxes = PersonDetector(args.det, args.threads, *thresholds)
+        else:
+            boxes = Boxes(args.boxes, args.bbox, *thresholds)
     except ValueError as error:
-        sys.exit(f'The boxes {args.boxes} cannot be used: {error}.')
-    if not (args.boxes or args.bbox):
+        what, path = 'detector', args.det
+        if args.boxes:
+            what, path = 'file of boxes', args.boxes
+        sys.exit(f'The {what} {path} cannot be used: {error}.')
+    if not (args.boxes or args.bbox or args.det):
         print('No box: each picture is taken for the box of one person.')
 
     people, done, skipped, stop = [], 0, [], ''
@@ -386,7 +470,7 @@ def main() -> None:
             try:
                 if image is None:
                     raise ValueError('no pixels could be decoded')
-                found = boxes.of(names, image.shape[:2])
+                found = boxes.find(names, image)
                 keypoints, scores = model.predict(image, found)
                 model.draw(image, keypoints, scores, args.kpt_thr)
                 if not video:
