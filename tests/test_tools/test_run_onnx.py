@@ -216,6 +216,28 @@ def test_other_exports(run, picture, tmp_path, options):
     assert near < (0.01 if options == ['--normalize'] else 0.1)
 
 
+def test_model_of_one_channel(run, picture, tmp_path):
+    """Green is brightest, which is then all three keypoints."""
+    config, weights = write_spot_model(tmp_path)
+    text = config.read_text(encoding='utf-8')
+    for before, after in (
+        ('mean=[0, 0, 0], std=[255] * 3', 'bgr_to_rgb=False, **one'),
+        ('model = dict(', 'one = dict(mean=[0], std=[255])\nmodel = dict('),
+        ('in_channels=3', 'in_channels=1'),
+        ("'LoadImage'", "'LoadImage', color_type='grayscale'"),
+    ):
+        assert before in text
+        text = text.replace(before, after)
+    config.write_text(text, encoding='utf-8')
+    loaded = torch.load(weights)
+    loaded['state_dict']['head.final_layer.weight'] = torch.ones(3, 1, 1, 1)
+    torch.save(loaded, weights)
+    model = export((config, weights), '--decode')
+    people, _ = run(picture, model, *BY_HAND)
+    found = keypoints(people)[..., :2]
+    assert np.abs(found - np.array(PEOPLE)[:, 1:2]).max() < 5.8
+
+
 def test_whole_pictures(run, pose, tmp_path):
     """What is no picture is named, the rest is done."""
     folder = tmp_path / 'in'
@@ -406,12 +428,15 @@ def test_bad_models(run, picture, tmp_path):
 def test_bad_input(run, pose, picture, tmp_path):
     boxes = tmp_path / 'boxes.json'
     boxes.write_text('{"image_id": 3}')
+    empty = tmp_path / 'empty.json'
+    empty.write_text('[{"image_id": 3, "bbox": [1, 2, 0, 4]}]')
     none, text = tmp_path / 'none', tmp_path / 'notes.txt'
     text.write_text('no video')
     for source, args, message in (
         (none, [], 'does not exist'),
         (text, [], 'no video'),
         (picture, ['--boxes', boxes], 'boxes.json cannot be used'),
+        (picture, ['--boxes', empty], 'no width or height'),
         (picture, ['--boxes', none], 'none cannot be used'),
         (picture, ['--bbox', '1', '1', '0', '5'], '2'),
         (picture, ['--out', picture.parent], 'name another'),

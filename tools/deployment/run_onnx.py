@@ -292,6 +292,8 @@ class Boxes:
             for entry in read_json(path):
                 number = entry['image_id']
                 x, y, width, height = map(float, entry['bbox'])
+                if not min(width, height) > 0:
+                    raise ValueError(f'no width or height in {entry}')
                 box = x, y, width, height, float(entry.get('score', 1))
                 name = entry.get('file_name', files.get(number))
                 # A video's frames share a name.
