@@ -262,11 +262,12 @@ def test_boxes_of_a_file(run, pose, tmp_path, named):
 
     detect_persons.py counts pictures from 1, and lists their names.
     """
-    for name in ('a.png', 'b.png', 'c.png'):
-        write_noise(tmp_path / 'in' / name, 240, 200)
+    stems = 'abc' if named else ['0', '02', '3']
+    for stem in stems:
+        write_noise(tmp_path / 'in' / f'{stem}.png', 240, 200)
     one, two = BOXES
     near = [one[0] + 1, *one[1:]]
-    numbers = [2, 2, 2, 3] if named else [1, 1, 1, 2]
+    numbers = [2, 2, 2, 3]
     boxes = [
         dict(image_id=number, bbox=box, score=score)
         for number, box, score in zip(
@@ -276,15 +277,21 @@ def test_boxes_of_a_file(run, pose, tmp_path, named):
     (tmp_path / 'boxes.json').write_text(json.dumps(boxes))
     if named:
         listed = [
-            dict(id=i + 1, file_name=f'{"abc"[i]}.png') for i in range(3)
+            dict(id=i, file_name=f'{stem}.png')
+            for i, stem in enumerate(stems, start=1)
         ]
         path = tmp_path / 'boxes.images.json'
         path.write_text(json.dumps(dict(images=listed)))
     args = ['--boxes', tmp_path / 'boxes.json']
     people, printed = run(tmp_path / 'in', pose[2], *args)
-    assert [p['file_name'] for p in people] == ['b.png'] * 2
+    assert [p['file_name'] for p in people] == [f'{stems[1]}.png'] * 2
     assert sorted(p['bbox'] for p in people) == [near, two]
     assert 'Pictures: 3 of 3, people: 2' in printed
+    if named:  # Without the names, they could be of any.
+        path.unlink()
+        people, printed = run(tmp_path / 'in', pose[2], *args, '--overwrite')
+        assert people == []
+        assert 'No box of' in printed
     args += ['--overwrite', '--bbox-thr', '0.95']
     people, printed = run(tmp_path / 'in', pose[2], *args)
     assert people == []

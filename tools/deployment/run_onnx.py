@@ -218,6 +218,7 @@ class PersonDetector:
         limits = np.array([width, height])
         found[:, :4] /= np.tile(size / limits, 2)
         found[:, :4] = found[:, :4].clip(0, np.tile(limits, 2))
+        found = found[(found[:, :2] < found[:, 2:4]).all(1)]
         for overlap in self.overlaps:
             found = without_overlap(found, self.score, overlap)
         return found
@@ -306,9 +307,16 @@ class Boxes:
             ) from None
 
     def find(self, names: dict, image: np.ndarray) -> np.ndarray:
-        """Boxes (N, 5) of a picture (H, W, 3): x1, y1, x2, y2, score."""
+        """Boxes (N, 5) of a picture (H, W, 3): x1, y1, x2, y2, score.
+
+        In a file they are found by its name, or by the number that the name
+        is; by the order of the pictures they could be another's.
+        """
         if self.path:
-            keys = names['image_id'], names['file_name']
+            number, keys = names['image_id'], [names['file_name']]
+            stem = Path(*keys).stem
+            if 'time' in names or stem.isdecimal() and int(stem) == number:
+                keys.append(number)
             boxes = [box for key in keys for box in self.found.get(key, ())]
             boxes = np.array(boxes, float).reshape(-1, 5)
         else:
@@ -395,7 +403,8 @@ def parse_args() -> argparse.Namespace:
     boxes = parser.add_mutually_exclusive_group()
     text = (
         "COCO's list of results with image_id, bbox and score, as "
-        'detect_persons.py writes it; of a video, the frame is the image_id'
+        'detect_persons.py writes it; image_id is the frame of a video, the '
+        'number that is the name of a picture, or there is a file_name'
     )
     boxes.add_argument('--boxes', type=Path, metavar='FILE', help=text)
     text = 'a detector, as export_onnx.py writes it'
@@ -507,7 +516,10 @@ def main() -> None:
     kind = 'Frames' if video else 'Pictures'
     print(f'{kind}: {done} of {total}, people: {len(people)}')
     if args.boxes and done and not people:
-        print(f'No box of {args.boxes} is of {args.input}.')
+        print(
+            f'No box of {args.boxes} is of {args.input}: they are found by '
+            'file_name, or where image_id is the number that a name is.'
+        )
     unseen = sum(max(p['keypoints'][2::3]) < args.kpt_thr for p in people)
     if unseen:
         print(f'Of {unseen} no keypoint reaches --kpt-thr {args.kpt_thr}.')
