@@ -24,7 +24,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.evaluator import BaseMetric
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, BaseModule
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData, PixelData
 from mmpose.codecs import MSRAHeatmap
@@ -471,6 +471,81 @@ def people_model(loss):
     layer = model.head.final_layer
     model.head.final_layer = nn.Sequential(nn.Dropout2d(0.3), layer)
     return model
+
+
+# A pose model that knows its answers, with files of its own.
+
+SPOTS = """
+_base_ = [
+    'mmpose::body_2d_keypoint/topdown_heatmap/coco/'
+    'td-hm_res50_8xb64-210e_coco-256x192.py'
+]
+codec = dict(
+    type={codec!r}, input_size=(96, 128), heatmap_size=(24, 32), sigma=2
+)
+names = ('red', 'green', 'blue')
+metainfo = dict(
+    dataset_name='spots',
+    keypoint_info={{
+        i: dict(name=name, id=i, color=[80 * i, 0, 0], type='upper', swap='')
+        for i, name in enumerate(names)
+    }},
+    skeleton_info={{0: dict(link=('red', 'blue'), id=0, color=[0, 200, 0])}},
+    joint_weights=[1.0] * 3,
+    sigmas=[0.1] * 3,
+)
+model = dict(
+    data_preprocessor=dict(mean=[0, 0, 0], std=[255] * 3),
+    backbone=dict(_delete_=True, type='Pooling'),
+    head=dict(in_channels=3, out_channels=3, deconv_out_channels=None),
+    test_cfg=dict(flip_test=False, shift_heatmap=False),
+)
+model['head']['decoder'] = dict(codec, _delete_=True)
+pipeline = [
+    dict(type='LoadImage'),
+    dict(type='GetBBoxCenterScale', padding=1.25),
+    dict(type='TopdownAffine', input_size=(96, 128), use_udp={udp}),
+    dict(type='PackPoseInputs'),
+]
+data = dict(dataset=dict(metainfo=metainfo, pipeline=pipeline))
+train_dataloader = val_dataloader = test_dataloader = data
+"""
+
+
+@MODELS.register_module()
+class Pooling(BaseModule):
+    """A backbone whose features are the picture, four times smaller."""
+
+    def forward(self, x):
+        return (nn.functional.avg_pool2d(x, 4),)
+
+
+def write_spot_model(folder, udp=False):
+    """Config and checkpoint of a model for pictures of :func:`draw_spots`.
+
+    Its three heatmaps are the colours of a crop, so that the keypoints are
+    where red, green and blue are brightest.
+    """
+    config, weights = folder / 'spots.py', folder / 'spots.pth'
+    codec = 'UDPHeatmap' if udp else 'MSRAHeatmap'
+    config.write_text(SPOTS.format(codec=codec, udp=udp), encoding='utf-8')
+    state = {
+        'head.final_layer.weight': torch.eye(3)[..., None, None],
+        'head.final_layer.bias': torch.zeros(3),
+    }
+    torch.save(dict(state_dict=state), weights)
+    return config, weights
+
+
+def draw_spots(width, height, *people):
+    """A BGR picture of people, each a red, a green and a blue spot (3, 2)."""
+    x, y = np.arange(width), np.arange(height)[:, None]
+    picture = np.zeros((height, width, 3))
+    for person in people:
+        for k, (u, v) in enumerate(person):
+            distance = (x - u) ** 2 + (y - v) ** 2
+            picture[..., 2 - k] += 250 * np.exp(-distance / 200)
+    return picture.astype(np.uint8)
 
 
 # What metrics are given, and what they say.

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import warnings
-from typing import Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional, Union
 from unittest import mock
 
 import numpy as np
@@ -16,15 +16,17 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmpose.codecs.utils import get_heatmap_maximum
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.models.pose_estimators.base import BasePoseEstimator
-from mmpose.registry import DATASETS, MODELS
+from mmpose.registry import DATASETS, MODELS, TRANSFORMS
 from onnx.tools.update_model_dims import update_inputs_outputs_dims
 from torch import Tensor, nn
 
 from mmpose_lossplus import __version__
 
-from .configs import component_class
+from .configs import component_class, walk
+from .decoding import HeatmapDecoder
 from .split_deconvs import split_deconvs
 
 OPSET = 14  # the first with HardSwish
@@ -34,7 +36,11 @@ class Deployed(nn.Module):
     """A pose model in evaluation, from crops to heatmaps.
 
     With ``normalize`` it takes pixels from 0 to 255 and applies its mean and
-    std itself.
+    std itself. :meth:`add_flip_test` and :meth:`add_decoder` put in what comes
+    after the network.
+
+    Raises:
+        ValueError: If the head has no decoder, as one that is made of several.
     """
 
     def __init__(
@@ -43,7 +49,16 @@ class Deployed(nn.Module):
         super().__init__()
         self.model = model.eval().requires_grad_(False)
         self.normalize = normalize
-        width, height = model.head.decoder.input_size
+        self.decoder: Optional[HeatmapDecoder] = None
+        self.register_buffer('flip_indices', None)
+        self.shift_heatmap = False
+        decoder = getattr(model.head, 'decoder', None)
+        if decoder is None:
+            raise ValueError(
+                'the head must have a decoder, which knows the size of a '
+                f'crop, got a {type(model.head).__name__}'
+            )
+        width, height = decoder.input_size
         first = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
         #: Channels, height and width of a crop.
         self.input_shape = [first.in_channels, height, width]
@@ -58,18 +73,87 @@ class Deployed(nn.Module):
         image = 255 * torch.rand(shape, device=device)
         return image if self.normalize else (image - self.mean) / self.std
 
-    def forward(self, image: Tensor) -> Union[Tensor, tuple]:
+    def add_flip_test(self, flip_indices: List[int], test_cfg: dict) -> None:
+        """Give the mean of the heatmaps of a crop and of its mirror image.
+
+        Args:
+            flip_indices (list[int]): For each keypoint, which one it is in a
+                mirror.
+            test_cfg (dict): The model's; with ``shift_heatmap`` the mirrored
+                heatmaps go one cell to the right, as in MMPose.
+
+        Raises:
+            ValueError: If the head gives something else than a heatmap for
+                each of the ``flip_indices``.
+        """
+        number = self.check_heatmaps('--flip-test')
+        mode = test_cfg.get('flip_mode', 'heatmap')
+        if mode != 'heatmap':
+            raise ValueError(
+                f"--flip-test needs flip_mode 'heatmap', got {mode!r}"
+            )
+        if len(flip_indices) != number:
+            raise ValueError(
+                f'--flip-test needs flip_indices of {number} keypoints in the '
+                f'metainfo of the test dataset, got {len(flip_indices)}'
+            )
+        self.flip_indices = torch.tensor(flip_indices)
+        self.shift_heatmap = test_cfg.get('shift_heatmap', False)
+
+    def add_decoder(self) -> None:
+        """Give keypoints, scores and then heatmaps.
+
+        Raises:
+            ValueError: If the head gives no heatmaps, or they cannot be
+                decoded by :class:`HeatmapDecoder`.
+        """
+        decoder = HeatmapDecoder(self.model.head.decoder)
+        self.check_heatmaps('--decode')
+        self.decoder = decoder
+
+    def check_heatmaps(self, what: str) -> int:
+        """Number of heatmaps, if ``what`` can be had.
+
+        Raises:
+            ValueError: If the head gives something else, or more.
+        """
+        shapes = [tuple(x.shape) for x in self.predict(self.random_input(1))]
+        if [len(shape) for shape in shapes] != [4]:
+            raise ValueError(
+                f'{what} needs a head that gives heatmaps alone, got a '
+                f'{type(self.model.head).__name__} with outputs of {shapes}'
+            )
+        return shapes[0][1]
+
+    def heatmaps(self, image: Tensor) -> Union[Tensor, tuple]:
         """Map crops to heatmaps (B, K, h, w), or what else the head gives."""
         if self.normalize:
             image = (image - self.mean) / self.std
+        if self.flip_indices is not None:
+            image = torch.cat([image, image.flip(-1)])
         output = self.model(image, None, mode='tensor')
         # Of several stages the last.
-        return output[-1] if isinstance(output, list) else output
+        output = output[-1] if isinstance(output, list) else output
+        if self.flip_indices is None:
+            return output
+        sizes = map(int, output.shape[1:])
+        straight, mirrored = output.reshape(2, -1, *sizes)
+        mirrored = mirrored.flip(-1).index_select(1, self.flip_indices)
+        if self.shift_heatmap:
+            mirrored = torch.cat([mirrored[..., :1], mirrored[..., :-1]], -1)
+        return (straight + mirrored) * 0.5
+
+    def forward(self, image: Tensor) -> Union[Tensor, tuple]:
+        """The heatmaps, or with a decoder keypoints, scores and heatmaps."""
+        output = self.heatmaps(image)
+        if self.decoder is None:
+            return output
+        return (*self.decoder(output), output)
 
     @torch.no_grad()
     def predict(self, image: Tensor) -> List[Tensor]:
         """The heatmaps, or the two vectors of SimCC, as a list."""
-        output = self(image)
+        output = self.heatmaps(image)
         return [output] if isinstance(output, Tensor) else list(output)
 
 
@@ -90,17 +174,35 @@ def random_model(cfg: Config, normalize: bool = False) -> Deployed:
     return net.eval()
 
 
+def metainfo(cfg: Config) -> Dict[str, Any]:
+    """What the test dataset says of its keypoints, nothing without one."""
+    dataset = cfg.get('test_dataloader', {}).get('dataset', {})
+    kind = component_class(dataset, DATASETS)
+    meta = dataset.get('metainfo') or getattr(kind, 'METAINFO', None)
+    return parse_pose_metainfo(meta) if meta else {}
+
+
+def find_transform(cfg: Config, kind: str) -> dict:
+    """The first transform of a kind in the test pipeline, or an empty one."""
+    dataset = cfg.get('test_dataloader', {}).get('dataset', {})
+    wanted = TRANSFORMS.get(kind)
+    for _, part in walk(dataset.get('pipeline', [])):
+        if isinstance(part, dict):
+            found = component_class(part, TRANSFORMS)
+            if inspect.isclass(found) and issubclass(found, wanted):
+                return part
+    return {}
+
+
 def describe(cfg: Config, net: Deployed, weights: str) -> Dict[str, str]:
     """What a caller has to know of a model, JSON under each key."""
     channels, height, width = net.input_shape
     model_cfg = cfg.model.get('module', cfg.model)
     preprocessor = model_cfg.get('data_preprocessor', {})
     color = 'RGB' if preprocessor.get('bgr_to_rgb') else 'BGR'
-    dataset = cfg.get('test_dataloader', {}).get('dataset', {})
-    kind = component_class(dataset, DATASETS)
-    meta = dataset.get('metainfo') or getattr(kind, 'METAINFO', None)
-    meta = parse_pose_metainfo(meta) if meta else {}
+    meta = metainfo(cfg)
     names = meta.get('keypoint_id2name', {})
+    padding = find_transform(cfg, 'GetBBoxCenterScale').get('padding', 1.25)
     properties = dict(
         mmpose_lossplus=__version__,
         weights=weights,
@@ -109,13 +211,26 @@ def describe(cfg: Config, net: Deployed, weights: str) -> Dict[str, str]:
         mean=net.mean.flatten().tolist(),
         std=net.std.flatten().tolist(),
         normalizes=net.normalize,
+        flip_test=net.flip_indices is not None,
+        decoded=net.decoder is not None,
+        box_padding=padding,
+        box_aspect_ratio=width / height,
+        use_udp=bool(find_transform(cfg, 'TopdownAffine').get('use_udp')),
         keypoint_names=[names[i] for i in sorted(names)],
         flip_indices=list(meta.get('flip_indices', [])),
+        skeleton_links=meta.get('skeleton_links', []),
+        keypoint_colors=as_lists(meta.get('keypoint_colors')),
+        skeleton_link_colors=as_lists(meta.get('skeleton_link_colors')),
         decoder=model_cfg.head.decoder,
     )
     # Types may be classes.
     encode = json.JSONEncoder(default=lambda kind: kind.__name__).encode
     return {key: encode(value) for key, value in properties.items()}
+
+
+def as_lists(colors: Optional[np.ndarray]) -> List[List[int]]:
+    """RGB colours (N, 3) of a dataset, none where it has none."""
+    return [] if colors is None else np.asarray(colors).tolist()
 
 
 def _pool(x: Tensor, size: Union[int, tuple], pool=F.adaptive_avg_pool2d):
@@ -135,6 +250,8 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """Export a model, from ``image`` to ``heatmaps`` or the two of SimCC.
 
+    With a decoder it gives ``keypoints`` and ``scores`` instead.
+
     Raises:
         ValueError: If the head gives something else, or cannot be rewritten
             by :func:`split_deconvs`.
@@ -148,6 +265,9 @@ def to_onnx(
             'the head must give heatmaps or the two vectors of SimCC, got a '
             f'{type(net.model.head).__name__}'
         )
+    if net.decoder:
+        names = ['keypoints', 'scores', *names]
+        outputs = [*net.decoder(*outputs), *outputs]
     if split_deconv:
         net = copy.deepcopy(net)
         split_deconvs(net.model.head)
@@ -175,7 +295,18 @@ def to_onnx(
         {n: ['batch', *x.shape[1:]] for n, x in zip(names, outputs)},
     )
     onnx.helper.set_model_props(model, metadata or {})
+    if net.decoder:  # The heatmaps were there for their size alone.
+        model.graph.value_info.append(model.graph.output.pop())
     return model
+
+
+def with_heatmaps(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a model that gives its heatmaps, decoded or not."""
+    shown = onnx.ModelProto()
+    shown.CopyFrom(model)
+    inner = [x for x in model.graph.value_info if x.name == 'heatmaps']
+    shown.graph.output.extend(inner)
+    return shown
 
 
 def load_session(
@@ -194,13 +325,43 @@ def load_session(
 def relative_difference(
     net: Deployed, session: onnxruntime.InferenceSession
 ) -> float:
-    """Largest difference from PyTorch, in parts of the largest value."""
+    """Largest difference from PyTorch, in parts of the largest value.
+
+    Keypoints and scores are left to :func:`decoding_difference`.
+    """
+    names = [output.name for output in session.get_outputs()]
+    names = [name for name in names if name not in ('keypoints', 'scores')]
     differences = []
     for batch in (1, 3):
         image = net.random_input(batch)
-        found = session.run(None, dict(image=image.numpy()))
+        found = session.run(names, dict(image=image.numpy()))
         differences += [
             np.abs(a - b.numpy()).max() / b.abs().max()
             for a, b in zip(found, net.predict(image))
         ]
     return float(np.max(differences))  # unlike Python's, it keeps a NaN
+
+
+def decoding_difference(
+    net: Deployed, session: onnxruntime.InferenceSession
+) -> float:
+    """Largest difference from MMPose's decoder, in pixels of the crop.
+
+    It decodes the session's own heatmaps: where two cells are as high, what
+    rounding did before would decide. Left out are heatmaps that are nowhere
+    positive, which have no keypoint, and those that MMPose refines by more
+    than two cells, where it divides by nearly nothing.
+    """
+    names = ['keypoints', 'scores', 'heatmaps']
+    scale = net.decoder.scale.numpy()
+    differences = []
+    for batch in (1, 3):
+        image = net.random_input(batch).numpy()
+        for points, scores, maps in zip(*session.run(names, {'image': image})):
+            cells, highest = get_heatmap_maximum(maps)
+            (decoded,), _ = net.model.head.decoder.decode(maps)
+            near = (np.abs(decoded / scale - cells) <= 2).all(1)
+            difference = np.abs(points - decoded)[near & (highest > 0)]
+            differences.append(difference.max(initial=0))
+            differences.append(np.abs(scores - highest).max())
+    return float(np.max(differences))

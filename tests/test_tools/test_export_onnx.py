@@ -87,6 +87,63 @@ def test_a_difference(export, trained, monkeypatch, tmp_path, change):
     assert (tmp_path / 'model.onnx').read_text() == 'older'
 
 
+def test_decoded_and_flipped(export, trained, capsys):
+    session = export(LIGHT, trained[1], '--decode', '--flip-test')
+    assert "differ from MMPose's by" in capsys.readouterr().out
+    outputs = {x.name: x.shape for x in session.get_outputs()}
+    assert outputs == dict(keypoints=['batch', 17, 2], scores=['batch', 17])
+    meta = session.get_modelmeta().custom_metadata_map
+    assert (meta['decoded'], meta['flip_test']) == ('true', 'true')
+
+
+def test_a_difference_of_keypoints(export, trained, monkeypatch, tmp_path):
+    decode = package.HeatmapDecoder.forward
+
+    def moved(self, heatmaps):
+        keypoints, scores = decode(self, heatmaps)
+        return keypoints + 0.02, scores
+
+    monkeypatch.setattr(package.HeatmapDecoder, 'forward', moved)
+    with pytest.raises(SystemExit, match='was not written: its keypoints'):
+        export(LIGHT, trained[1], '--decode')
+    assert not (tmp_path / 'model.onnx').exists()
+
+
+def test_what_cannot_be_decoded_or_flipped(export, tmp_path):
+    config = tmp_path / 'config.py'
+    base = f'_base_ = {str(LIGHT)!r}\n'
+    for change, option, message in (
+        (
+            "model = dict(head=dict(decoder=dict(_delete_=True, type='Megvii"
+            "Heatmap', input_size=(96, 128), heatmap_size=(24, 32), "
+            'kernel_size=11)))',
+            '--decode',
+            'cannot be exported: .*MegviiHeatmap',
+        ),
+        (
+            'test_dataloader = dict(dataset=dict(_delete_=True))',
+            '--flip-test',
+            'cannot be exported: .*flip_indices of 17',
+        ),
+    ):
+        config.write_text(base + change)
+        with pytest.raises(SystemExit, match=message) as stop:
+            export(config, option)
+        assert '\n' not in str(stop.value)
+
+
+def test_detectors(export, monkeypatch, tmp_path):
+    (config,) = (CONFIGS / 'detectors').glob('rtmdet-nano_*.py')
+    with pytest.raises(SystemExit, match='without --flip-test, --decode'):
+        export(config, '--decode', '--flip-test')
+    session = export(config)
+    meta = session.get_modelmeta().custom_metadata_map
+    assert json.loads(meta['detects']) == 'person'
+    (other,) = (CONFIGS / 'detectors').glob('mask-rcnn_*.py')
+    with pytest.raises(SystemExit, match='must be an RTMDet'):
+        export(other)
+
+
 def test_bad_input(export, trained, tmp_path):
     names = 'wrong.py', 'other.pth', 'text.pth'
     wrong, other, text = map(tmp_path.joinpath, names)

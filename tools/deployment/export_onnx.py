@@ -1,8 +1,12 @@
 """Write a top-down pose model as an ONNX file, checked against PyTorch.
 
+Or a detector: an RTMDet of MMDet with a class "person", for run_onnx.py --det.
+A pose model:
+
 It takes a batch of any size of crops of people and gives the heatmaps (those
 of the last stage if there are several), or the two vectors of SimCC. Flip test
-and decoding are the caller's; what they need is in the metadata of the file.
+and decoding are the caller's, or with --flip-test and --decode the file's. Its
+metadata are what a caller has to know.
 """
 
 import argparse
@@ -15,11 +19,12 @@ from mmpose_lossplus.experiments.files import replace
 from mmpose_lossplus.experiments.weights import load_from_file, summary
 
 try:
-    from mmpose_lossplus.experiments import export
+    from mmpose_lossplus.experiments import export, export_detector
 except ImportError as error:
     sys.exit(f'{error}: run pip install "mmpose_lossplus[export]".')
 
 TOLERANCE = 1e-4  # of the largest value
+PIXELS = 0.01
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,7 +32,8 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('config', help='of a top-down model')
+    text = 'of a top-down model, or of a detector'
+    parser.add_argument('config', help=text)
     parser.add_argument(
         'checkpoint',
         nargs='?',
@@ -46,6 +52,17 @@ def parse_args() -> argparse.Namespace:
         help='take pixels from 0 to 255 and apply mean and std inside',
     )
     parser.add_argument(
+        '--flip-test',
+        action='store_true',
+        help='average with the heatmaps of the mirrored crop inside',
+    )
+    parser.add_argument(
+        '--decode',
+        action='store_true',
+        help='give keypoints in pixels of the crop, and their scores, as the '
+        "config's codec decodes them, instead of heatmaps",
+    )
+    parser.add_argument(
         '--opset', type=int, default=export.OPSET, help="of ONNX's operators"
     )
     # The checkpoint may come after --out too.
@@ -55,34 +72,88 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def write(path: Path, model: export.onnx.ModelProto, difference: float):
+    """Write a model that does not differ too much, or end the script."""
+    if not difference <= TOLERANCE:  # a NaN is not either
+        sys.exit(
+            f'{path} was not written: ONNX Runtime differs from PyTorch '
+            f'by {difference:.1e} of the largest value.'
+        )
+    replace(path, lambda path: path.write_bytes(model.SerializeToString()))
+    print(
+        f'Wrote {path}; ONNX Runtime differs from PyTorch by '
+        f'{difference:.1e} of the largest value'
+    )
+
+
+def load(net, args: argparse.Namespace) -> str:
+    """Load the checkpoint, or say that there is none; its name."""
+    if not args.checkpoint:
+        print('NO CHECKPOINT: the weights are RANDOM, good for speed alone.')
+        return 'random'
+    load_from_file(net.model, args.checkpoint, args.config)
+    return args.checkpoint
+
+
+def export_pose(args: argparse.Namespace, cfg: Config) -> None:
+    try:
+        net = export.random_model(cfg, args.normalize)
+    except Exception as error:  # a config is code and can raise anything
+        sys.exit(f'{args.config} gives no top-down model: {summary(error)}.')
+    weights = load(net, args)
+    try:
+        if args.flip_test:
+            indices = export.metainfo(cfg).get('flip_indices', [])
+            net.add_flip_test(indices, net.model.test_cfg)
+        if args.decode:
+            net.add_decoder()
+        metadata = export.describe(cfg, net, weights)
+        model = export.to_onnx(net, args.split_deconv, args.opset, metadata)
+        session = export.load_session(export.with_heatmaps(model))
+        difference = export.relative_difference(net, session)
+        pixels = 0.0
+        if args.decode:
+            pixels = export.decoding_difference(net, session)
+    except Exception as error:  # theirs are of many kinds
+        sys.exit(f'{args.config} cannot be exported: {summary(error)}.')
+    if not pixels <= PIXELS:
+        sys.exit(
+            f"{args.out} was not written: its keypoints differ from MMPose's "
+            f'by {pixels:.1e} pixels.'
+        )
+    write(args.out, model, difference)
+    if args.decode:
+        print(f"Its keypoints differ from MMPose's by {pixels:.1e} pixels")
+
+
+def export_person_detector(args: argparse.Namespace, cfg: Config) -> None:
+    given = ('flip_test', 'decode', 'normalize', 'split_deconv')
+    given = [f'--{x.replace("_", "-")}' for x in given if getattr(args, x)]
+    if given:
+        sys.exit(f'{args.config} is a detector, without {", ".join(given)}.')
+    try:
+        net = export_detector.random_detector(cfg)
+    except Exception as error:  # a config is code and can raise anything
+        sys.exit(f'{args.config} cannot be exported: {summary(error)}.')
+    weights = load(net, args)
+    try:
+        metadata = export_detector.describe_detector(cfg, net, weights)
+        model = export_detector.detector_to_onnx(net, args.opset, metadata)
+        session = export.load_session(model)
+        difference = export_detector.detector_difference(net, session)
+    except Exception as error:  # theirs are of many kinds
+        sys.exit(f'{args.config} cannot be exported: {summary(error)}.')
+    write(args.out, model, difference)
+
+
 def main() -> None:
     args = parse_args()
     try:
         cfg = Config.fromfile(args.config)
-        net = export.random_model(cfg, args.normalize)
+        detects = export_detector.is_detector(cfg)
     except Exception as error:  # a config is code and can raise anything
         sys.exit(f'{args.config} gives no top-down model: {summary(error)}.')
-    if args.checkpoint:
-        load_from_file(net.model, args.checkpoint, args.config)
-    else:
-        print('NO CHECKPOINT: the weights are RANDOM, good for speed alone.')
-    try:
-        metadata = export.describe(cfg, net, args.checkpoint or 'random')
-        model = export.to_onnx(net, args.split_deconv, args.opset, metadata)
-        session = export.load_session(model)
-        difference = export.relative_difference(net, session)
-    except Exception as error:  # theirs are of many kinds
-        sys.exit(f'{args.config} cannot be exported: {summary(error)}.')
-    if not difference <= TOLERANCE:  # a NaN is not either
-        sys.exit(
-            f'{args.out} was not written: ONNX Runtime differs from PyTorch '
-            f'by {difference:.1e} of the largest value.'
-        )
-    replace(args.out, lambda path: path.write_bytes(model.SerializeToString()))
-    print(
-        f'Wrote {args.out}; ONNX Runtime differs from PyTorch by '
-        f'{difference:.1e} of the largest value'
-    )
+    (export_person_detector if detects else export_pose)(args, cfg)
 
 
 if __name__ == '__main__':
