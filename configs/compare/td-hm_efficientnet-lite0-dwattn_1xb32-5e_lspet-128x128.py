@@ -5,7 +5,7 @@ than its siblings because size and data are its own.
 """
 
 _base_ = [
-    '../demo/td-hm_efficientnet-lite0-dwattn_1xb16-25e_demo-192x144.py',
+    '../demo/td-hm_efficientnet-lite0-dwattn_1xb16-30e_demo-192x144.py',
     '../_base_/lsp.py',
 ]
 

@@ -1,5 +1,5 @@
 """Regularized MSE on the demo data."""
 
-_base_ = './td-hm_efficientnet-lite0-dwattn_1xb16-25e_demo-192x144.py'
+_base_ = './td-hm_efficientnet-lite0-dwattn_1xb16-30e_demo-192x144.py'
 
 model = dict(head=dict(loss=dict(type='RegularizedMSELoss')))

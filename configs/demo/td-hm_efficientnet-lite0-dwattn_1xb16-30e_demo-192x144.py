@@ -24,10 +24,10 @@ model = dict(
     head=dict(in_channels=112, decoder=codec),
 )
 
-train_cfg = dict(max_epochs=25, val_interval=25)
+train_cfg = dict(max_epochs=30, val_interval=15)
 optim_wrapper = dict(optimizer=dict(lr=3e-3))
 param_scheduler = _base_.param_scheduler
-param_scheduler[1]['T_max'] = 25
+param_scheduler[1]['T_max'] = 30
 default_hooks = dict(checkpoint=dict(interval=5))
 
 train_pipeline = _base_.train_pipeline

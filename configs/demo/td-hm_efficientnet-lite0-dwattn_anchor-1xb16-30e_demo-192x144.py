@@ -1,6 +1,6 @@
 """Anchor Loss on the demo data."""
 
-_base_ = './td-hm_efficientnet-lite0-dwattn_1xb16-25e_demo-192x144.py'
+_base_ = './td-hm_efficientnet-lite0-dwattn_1xb16-30e_demo-192x144.py'
 
 model = dict(
     head=dict(
