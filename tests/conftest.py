@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import config
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.visualization import Visualizer
+from mmengine.registry import init_default_scope
+from mmengine.utils import ManagerMixin
 from mmpose.codecs import MSRAHeatmap
 from mmpose.utils import register_all_modules
-from mmpose.visualization import PoseLocalVisualizer
 from scipy.io import savemat
 from yapf.yapflib import yapf_api
 
@@ -51,12 +50,16 @@ def pytest_collection_finish():
 def fresh_globals():
     """Random numbers and MMEngine's globals are as new for each test.
 
-    Otherwise its runner's visualizer writes into an earlier runner's folder.
+    Otherwise its runner's visualizer writes into an earlier runner's folder,
+    and what needs MMPose is looked up where the last runner was at home.
     """
     torch.manual_seed(0)
     yield
-    for manager in (MMLogger, MessageHub, Visualizer, PoseLocalVisualizer):
+    managers = [ManagerMixin]
+    for manager in managers:
         manager._instance_dict.clear()
+        managers += manager.__subclasses__()
+    init_default_scope('mmpose')
 
 
 @pytest.fixture

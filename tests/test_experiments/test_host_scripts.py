@@ -15,9 +15,9 @@ from mmpose_lossplus import EpochSeedHook, SafeCheckpointHook
 from mmpose_lossplus.experiments import host_scripts
 from mmpose_lossplus.experiments.files import lock
 
-from ..factories import CONFIGS, fork_tool, tiny_options
+from ..factories import ROOT, fork_tool, tiny_options
 
-HMW = next(path for path in CONFIGS if '_hmw-' in path.stem)
+(HMW,) = ROOT.glob('configs/*/td-hm_mobilenetv3-dwattn_hmw-*coco-256x192.py')
 SAFE = dict(type='mmpose.SafeCheckpointHook')
 SEEDS = dict(type='mmpose.EpochSeedHook')
 SYNC = dict(type='SyncBuffersHook')
