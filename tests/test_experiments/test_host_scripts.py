@@ -17,7 +17,8 @@ from mmpose_lossplus.experiments.files import lock
 
 from ..factories import ROOT, fork_tool, tiny_options
 
-(HMW,) = ROOT.glob('configs/*/td-hm_mobilenetv3-dwattn_hmw-*coco-256x192.py')
+HMW = ROOT / 'configs/heatmap_weighting'
+HMW /= 'td-hm_mobilenetv3-dwattn_hmw-1xb64-210e_coco-256x192.py'
 SAFE = dict(type='mmpose.SafeCheckpointHook')
 SEEDS = dict(type='mmpose.EpochSeedHook')
 SYNC = dict(type='SyncBuffersHook')
