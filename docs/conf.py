@@ -5,6 +5,7 @@ where the code is hosted; this file lies with the pages.
 """
 
 import re
+import shutil
 from pathlib import Path
 
 from mmpose_lossplus import __version__
@@ -37,6 +38,8 @@ autodoc_typehints = 'none'  # the docstrings have them
 napoleon_numpy_docstring = False
 
 html_theme = 'furo'
+html_static_path = ['site.css']
+html_css_files = ['site.css']
 html_title = f'mmpose_lossplus {release}'
 html_copy_source = False
 html_show_sphinx = False
@@ -54,8 +57,15 @@ def link_pages(app, docname, source):
 
 
 def finish(app, error):
-    """Put a page where the site begins, for the pages lie in folders."""
+    """Put there what is no page of Sphinx: the explorer, and the way in."""
     if error is None and app.builder.format == 'html':
+        explorer = 'docs/explorer'
+        for source in Path(app.srcdir, explorer).iterdir():
+            if source.suffix != '.md':
+                shutil.copy(source, Path(app.outdir, explorer))
+        page = Path(app.outdir, explorer, 'index.html')
+        text = page.read_text('utf-8').replace('README.md', 'README.html')
+        page.write_text(text, 'utf-8')
         Path(app.outdir, 'index.html').write_text(
             '<!doctype html><meta charset="utf-8"><title>Losses</title>'
             '<meta http-equiv="refresh" content="0; url=docs/index.html">'
