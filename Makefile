@@ -13,7 +13,7 @@ SEEDS ?= 0 1 2
 # Extra arguments of pytest, as in `make test ARGS="-m 'not slow'"`.
 ARGS ?=
 
-.PHONY: demo demo-full compare test doctor lint venv clean
+.PHONY: demo demo-full compare test docs doctor lint venv clean
 
 demo: venv
 	$(VENV)/bin/python tools/misc/demo.py --loss $(LOSS) \
@@ -39,6 +39,13 @@ compare: venv
 test: venv lint
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest \
 		-n logical --maxprocesses 8 --dist worksteal $(ARGS)
+
+# The site, in build/site; for the onedl stack on Python 3.12 or newer.
+docs: venv
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check \
+		-c requirements/$(STACK).txt -r docs/requirements.txt
+	$(VENV)/bin/python -m sphinx -q -W --keep-going -c docs . build/site
+	@echo "Open $(CURDIR)/build/site/index.html"
 
 doctor: venv
 	$(VENV)/bin/python tools/misc/doctor.py

@@ -50,6 +50,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmpose_lossplus*']),
+    package_data=dict(mmpose_lossplus=['py.typed']),
     python_requires='>=3.9',
     # None: pip would put OpenMMLab's packages over a fork's, whose modules are
     # the same. gate.py says in one sentence what is missing.

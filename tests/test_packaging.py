@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import sys
+import tarfile
 import venv
 from importlib.metadata import distributions
 
@@ -123,11 +124,35 @@ def test_mim_folder_works(installed, tmp_path):
     mim = installed / 'mmpose_lossplus' / '.mim'
     for file in WANTED:
         assert (mim / file).is_file(), file
+    assert (mim.parent / 'py.typed').is_file()
     # Its train script runs, from anywhere, with this install imported.
     command = [sys.executable, mim / 'tools' / 'train.py', '--help']
     env = {**os.environ, 'PYTHONPATH': str(installed)}
     output = call(*command, cwd=tmp_path, env=env).stdout
     assert 'train config file path' in output
+
+
+@pytest.mark.slow
+def test_sdist_is_the_project(checkout, tmp_path):
+    """With what its users, its packagers and its citers look for."""
+    call(
+        sys.executable, 'setup.py', '-q', 'sdist', '-d', tmp_path, cwd=checkout
+    )
+    (path,) = tmp_path.glob('*.tar.gz')
+    with tarfile.open(path) as archive:
+        names = {name.partition('/')[2] for name in archive.getnames()}
+    for file in (
+        'CHANGELOG.md',
+        'CITATION.cff',
+        'CONTRIBUTING.md',
+        'LICENSE',
+        'Makefile',
+        'README_zh-CN.md',
+        'docs/install.md',
+        'mmpose_lossplus/py.typed',
+        'tests/factories.py',
+    ):
+        assert file in names
 
 
 @pytest.mark.slow

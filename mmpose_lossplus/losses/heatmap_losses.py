@@ -82,8 +82,9 @@ class HeatmapLoss(KeypointMSELoss):
     #: Whether the output is logits (of ``SigmoidConv2d``) or heatmaps.
     takes_logits = False
 
-    #: Optional and faster: takes what :meth:`loss_map` takes, also as maps
-    #: (N, 1, H * W), and returns the loss and its derivative by the output.
+    #: An optional faster form, which takes what :meth:`loss_map` takes, also
+    #: as maps (N, 1, H * W), and returns the loss and its derivative by the
+    #: output.
     loss_and_grad: Optional[Callable[..., Tuple[Tensor, Tensor]]] = None
 
     def __init_subclass__(cls, **kwargs) -> None:

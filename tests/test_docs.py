@@ -1,0 +1,87 @@
+"""The site: its pages, their links, and where each exported name is."""
+
+import html
+import importlib.util
+import re
+import sys
+from urllib.parse import unquote
+
+import pytest
+
+import mmpose_lossplus
+
+from .factories import ROOT, call
+
+DOCS = ROOT / 'docs'
+API = r'^\.\. auto(?:class|data|function):: (\w+)$'
+
+
+def pages():
+    """What git would have: no page of an environment or a build."""
+    for path in ROOT.glob('**/*.md'):
+        folder = path.relative_to(ROOT).parts[0]
+        if folder not in ('build', 'data', 'work_dirs') and folder[0] != '.':
+            yield path
+
+
+def test_each_exported_name_is_on_one_page():
+    names = []
+    for path in DOCS.glob('api/*.md'):
+        text = path.read_text(encoding='utf-8')
+        names += re.findall(API, text, re.MULTILINE)
+    assert sorted(names) == mmpose_lossplus.__all__
+    overview = (DOCS / 'api' / 'index.md').read_text(encoding='utf-8')
+    listed = re.findall(r'^   (\w+)$', overview, re.MULTILINE)
+    assert sorted(listed) == mmpose_lossplus.__all__
+
+
+def test_each_tool_is_listed_once():
+    listed = re.findall(
+        r'^\| \[(.*)\]\(\1\.py\)',
+        (ROOT / 'tools/README.md').read_text('utf-8'),
+        re.MULTILINE,
+    )
+    tools = [
+        path.relative_to(ROOT / 'tools') for path in ROOT.glob('tools/**/*.py')
+    ]
+    assert sorted(listed) == sorted(
+        t.with_suffix('').as_posix() for t in tools
+    )
+
+
+def test_links_between_files_lead_somewhere():
+    for path in pages():
+        text = path.read_text(encoding='utf-8')
+        for link in re.findall(r'\]\(([^)\s#:]+)[)#]', text):
+            assert (path.parent / link).exists(), (path, link)
+
+
+def links(page):
+    """Files and anchors that a page of the site links within it."""
+    for link in re.findall(r'(?:href|src)="([^"]*)"', page.read_text('utf-8')):
+        name, _, anchor = html.unescape(link).partition('#')
+        if not re.match(r'\w+:|//', link):
+            name = unquote(name.partition('?')[0])
+            yield page.parent / name if name else page, unquote(anchor)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec('sphinx') is None,
+    reason='make docs was not called, which installs Sphinx',
+)
+def test_site_has_no_dead_link(tmp_path):
+    """Sphinx sees those of pages; names, files and anchors are seen here."""
+    command = [sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going']
+    call(*command, '-c', DOCS, ROOT, tmp_path, cwd=ROOT)
+    anchors = {}
+    for page in tmp_path.glob('**/*.html'):
+        text = page.read_text('utf-8')
+        anchors[page.resolve()] = re.findall('(?:id|name)="([^"]+)"', text)
+    for page in list(anchors):
+        for target, anchor in links(page):
+            assert target.exists(), (page, target)
+            if anchor and target.suffix == '.html':
+                assert anchor in anchors[target.resolve()], (page, target)
+    exported = {f'mmpose_lossplus.{n}' for n in mmpose_lossplus.__all__}
+    assert exported <= set(sum(anchors.values(), []))
