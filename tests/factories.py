@@ -88,6 +88,14 @@ TABLES = load_tables()
 ROWS = [(table, row) for table in TABLES.values() for row in table.rows]
 
 
+def blocks(page, language='shell', heading=None):
+    """The code of a page of the docs, or below one of its headings."""
+    text = (ROOT / 'docs' / page).read_text(encoding='utf-8')
+    if heading:
+        text = text.split(f'## {heading}\n')[1].split('\n## ')[0]
+    return re.findall(rf'```{language}\n(.*?)```', text, re.DOTALL)
+
+
 def load_tool(path):
     """Import a script of tools/ without running it."""
     path = ROOT / 'tools' / path

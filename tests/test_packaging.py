@@ -17,6 +17,7 @@ from .factories import (
     CLASSIFICATION,
     CONFIGS,
     ROOT,
+    blocks,
     call,
     needs_mmpretrain,
 )
@@ -41,7 +42,7 @@ STACKS = dict(
     openmmlab=['mmengine', 'mmcv', 'mmdet'],
 )
 PYPROJECT = (ROOT / 'pyproject.toml').read_text(encoding='utf-8')
-DOCS = (ROOT / 'docs' / 'install.md').read_text(encoding='utf-8')
+DOCS = 'install.md'
 
 
 def test_imports_need_no_tricks():
@@ -193,12 +194,6 @@ def needed_by(names, path):
     return needed
 
 
-def blocks(heading, language='shell'):
-    """The code below a heading of the docs."""
-    text = DOCS.split(f'## {heading}\n')[1].split('\n## ')[0]
-    return re.findall(rf'```{language}\n(.*?)```', text, re.DOTALL)
-
-
 class Environment:
     """Has what this one has of the hosts, as far as pip can tell.
 
@@ -240,8 +235,8 @@ class Environment:
 
     def install(self, pins):
         """Run all lines that install; note what pip freezes around each."""
-        (wheel,) = blocks('Beside an MMPose of your own')
-        *all_pins, extras = blocks('Extras and mim')
+        (wheel,) = blocks(DOCS, 'shell', 'Beside an MMPose of your own')
+        *all_pins, extras = blocks(DOCS, 'shell', 'Extras and mim')
         build, install = wheel.splitlines()
         self.run(build, self.checkout)
         steps, before = [], self.freeze()
@@ -298,7 +293,7 @@ def files(folder):
 def test_tools_of_a_wheel(wheel_user, tmp_path):
     """The lines of the docs write into the working directory alone."""
     before = files(wheel_user.site)
-    (lines,) = blocks('The tools, without a checkout')
+    (lines,) = blocks(DOCS, 'shell', 'The tools, without a checkout')
     text = wheel_user.run(lines, tmp_path)
     assert files(wheel_user.site) == before
     for name in (
@@ -316,7 +311,7 @@ def test_tools_of_a_wheel(wheel_user, tmp_path):
 @pytest.mark.slow
 def test_config_of_a_wheel_is_inherited(wheel_user, tmp_path):
     """By MMEngine alone, before anything imports this package."""
-    (text,) = blocks('Inherit a config of this package', 'python')
+    (text,) = blocks(DOCS, 'python', 'Inherit a config of this package')
     (tmp_path / 'mine.py').write_text(text)
     code = 'from mmengine.config import Config; '
     code += 'print(Config.fromfile("mine.py").model.head.loss)'
