@@ -241,6 +241,42 @@ def _pool(x: Tensor, size: Union[int, tuple], pool=F.adaptive_avg_pool2d):
     return F.avg_pool2d(x, kernel)
 
 
+def trace(
+    net: nn.Module,
+    image: Tensor,
+    sizes: Dict[str, Dict[int, str]],
+    opset: int,
+    **options,
+) -> onnx.ModelProto:
+    """Export what PyTorch does with an image, by its older exporter.
+
+    Args:
+        net (nn.Module): From an image to tensors.
+        image (Tensor): An input, of a size that it takes.
+        sizes (dict[str, dict[int, str]]): Names of the input and the outputs,
+            and of those of their dimensions that are not constant.
+        opset (int): Of ONNX's operators.
+        **options: Of :func:`torch.onnx.export`.
+    """
+    if 'dynamo' in inspect.signature(torch.onnx.export).parameters:
+        options['dynamo'] = False
+    file, (name, *outputs) = io.BytesIO(), sizes
+    with warnings.catch_warnings():
+        # That all other sizes become constants, as they shall.
+        warnings.simplefilter('ignore')
+        torch.onnx.export(
+            net,
+            (image,),
+            file,
+            opset_version=opset,
+            input_names=[name],
+            output_names=outputs,
+            dynamic_axes=sizes,
+            **options,
+        )
+    return onnx.load_from_string(file.getvalue())
+
+
 @mock.patch.object(F, 'adaptive_avg_pool2d', _pool)
 def to_onnx(
     net: Deployed,
@@ -271,25 +307,10 @@ def to_onnx(
     if split_deconv:
         net = copy.deepcopy(net)
         split_deconvs(net.model.head)
-    options = {}
-    if 'dynamo' in inspect.signature(torch.onnx.export).parameters:
-        options['dynamo'] = False
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        # That sizes but the batch's become constants, as they shall.
-        warnings.simplefilter('ignore')
-        torch.onnx.export(
-            net,
-            (image,),
-            file,
-            opset_version=opset,
-            input_names=['image'],
-            output_names=names,
-            dynamic_axes=dict.fromkeys(['image', *names], {0: 'batch'}),
-            **options,
-        )
     model = update_inputs_outputs_dims(
-        onnx.load_from_string(file.getvalue()),
+        trace(
+            net, image, dict.fromkeys(['image', *names], {0: 'batch'}), opset
+        ),
         {'image': ['batch', *image.shape[1:]]},
         # PyTorch has lost some of these sizes on the way.
         {n: ['batch', *x.shape[1:]] for n, x in zip(names, outputs)},

@@ -1,9 +1,7 @@
 """Detectors of people as ONNX files, for tools/deployment/run_onnx.py."""
 
 import inspect
-import io
 import json
-import warnings
 from typing import Dict, Optional, Tuple
 
 import numpy as np
@@ -21,6 +19,7 @@ from torch import Tensor, nn
 from mmpose_lossplus import __version__
 
 from .configs import component_class
+from .export import trace
 
 CLASS = 'person'
 
@@ -142,30 +141,15 @@ def detector_to_onnx(
 
     Height and width are multiples of 32, the largest stride.
     """
-    options = {}
-    if 'dynamo' in inspect.signature(torch.onnx.export).parameters:
-        options['dynamo'] = False
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        # That sizes but the picture's become constants, as they shall.
-        warnings.simplefilter('ignore')
-        torch.onnx.export(
-            net,
-            (torch.rand(1, 3, 64, 96),),
-            file,
-            opset_version=opset,
-            input_names=['image'],
-            output_names=['boxes'],
-            dynamic_axes={
-                'image': {2: 'height', 3: 'width'},
-                'boxes': {0: 'number'},
-            },
-            # PyTorch would fold the norms of all levels into the convolutions
-            # that these share.
-            training=torch.onnx.TrainingMode.PRESERVE,
-            **options,
-        )
-    model = onnx.load_from_string(file.getvalue())
+    model = trace(
+        net,
+        torch.rand(1, 3, 64, 96),
+        {'image': {2: 'height', 3: 'width'}, 'boxes': {0: 'number'}},
+        opset,
+        # PyTorch would fold the norms of all levels into the convolutions
+        # that these share.
+        training=torch.onnx.TrainingMode.PRESERVE,
+    )
     onnx.helper.set_model_props(model, metadata)
     return model
 
