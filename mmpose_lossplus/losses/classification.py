@@ -12,7 +12,7 @@ from mmengine.runner.amp import autocast
 from torch import Tensor, nn
 
 from . import functional as F
-from .heatmap_losses import MAX_GAMMA, _check_range, is_compiling
+from .heatmap_losses import MAX_GAMMA, check_range, is_compiling
 
 
 def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
@@ -192,8 +192,8 @@ class ClassificationAnchorLoss(ClassificationLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        _check_range(MAX_GAMMA, gamma=gamma)
-        _check_range(1, slack=slack, ce_share=ce_share)
+        check_range(MAX_GAMMA, gamma=gamma)
+        check_range(1, slack=slack, ce_share=ce_share)
         F.choose('design', design, F.ANCHOR_DESIGNS)
         if isinstance(static_anchor, str):
             if static_anchor != '1-p':
@@ -202,7 +202,7 @@ class ClassificationAnchorLoss(ClassificationLoss):
                     f'{static_anchor!r}.'
                 )
         elif static_anchor is not None:
-            _check_range(1, static_anchor=static_anchor)
+            check_range(1, static_anchor=static_anchor)
         self.gamma = gamma
         self.slack = slack
         self.design = design

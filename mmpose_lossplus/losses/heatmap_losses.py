@@ -37,7 +37,7 @@ def arguments_of(cls: type) -> Set[str]:
     return names
 
 
-def _check_range(highest: float = sys.float_info.max, **values: float) -> None:
+def check_range(highest: float = sys.float_info.max, **values: float) -> None:
     for name, value in values.items():
         # Written so that NaN fails too.
         if not 0 <= value <= highest:
@@ -307,7 +307,7 @@ class AsymmetricMSELoss(HeatmapLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        _check_range(beta=beta)
+        check_range(beta=beta)
         F.choose('form', form, F.AMSE_FORMS)
         kinds = (type(None), int, float, str)
         if not callable(reference) and not isinstance(reference, kinds):
@@ -351,7 +351,7 @@ class RegularizedMSELoss(HeatmapLoss):
 
     def __init__(self, beta: float = 0.01, **kwargs) -> None:
         super().__init__(**kwargs)
-        _check_range(beta=beta)
+        check_range(beta=beta)
         self.beta = beta
 
     def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
@@ -385,7 +385,7 @@ class FocusedMSELoss(HeatmapLoss):
         self, gamma: float = 1.0, delta: float = 1e-3, **kwargs
     ) -> None:
         super().__init__(**kwargs)
-        _check_range(gamma=gamma, delta=delta)
+        check_range(gamma=gamma, delta=delta)
         self.gamma = gamma
         self.delta = delta
 
@@ -478,10 +478,10 @@ class AnchorLoss(LogitHeatmapLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        _check_range(MAX_GAMMA, gamma=gamma)
-        _check_range(slack=slack, anchor_threshold=anchor_threshold)
+        check_range(MAX_GAMMA, gamma=gamma)
+        check_range(slack=slack, anchor_threshold=anchor_threshold)
         # Else the anchor itself would be background.
-        _check_range(
+        check_range(
             anchor_threshold, background_threshold=background_threshold
         )
         self.gamma = gamma
@@ -530,7 +530,7 @@ class HeatmapFocalLoss(LogitHeatmapLoss):
 
     def __init__(self, gamma: float = 2.0, **kwargs) -> None:
         super().__init__(**kwargs)
-        _check_range(gamma=gamma)
+        check_range(gamma=gamma)
         self.gamma = gamma
 
     def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
