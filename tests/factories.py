@@ -659,6 +659,20 @@ def train_and_test(path, root, work_dir, train=True, **changes):
     return runner.test()
 
 
+def fail_at_fourth(monkeypatch, owner, name, fault):
+    """Let the fourth of at most five calls get a signal or an OSError."""
+    function, calls = getattr(owner, name), iter(range(5))
+
+    def interrupted(*args):
+        if next(calls) == 3:
+            if isinstance(fault, OSError):
+                raise fault
+            os.kill(os.getpid(), fault)
+        function(*args)
+
+    monkeypatch.setattr(owner, name, interrupted)
+
+
 def run_in_processes(function, number, folder):
     """Run a module's ``function(rank, number, empty folder)`` with gloo."""
     args = (function, number, folder)

@@ -20,7 +20,7 @@ from mmpose.datasets.transforms import LoadImage
 from mmpose.models import TopdownPoseEstimator
 from mmpose.registry import MODELS
 
-from ..factories import ROOT, load_tool, write_noise
+from ..factories import ROOT, fail_at_fourth, load_tool, write_noise
 
 POSE = """
 _base_ = [
@@ -394,16 +394,7 @@ def test_what_is_done_is_kept(
         write_noise(tmp_path / 'in' / f'{i}.png', 64, 48)
     owner = tool.Film if film else tool.Path
     name = 'write' if film else 'write_bytes'
-    write, calls = getattr(owner, name), iter(range(5))
-
-    def interrupted(*args):
-        if next(calls) == 3:
-            if isinstance(fault, OSError):
-                raise fault
-            os.kill(os.getpid(), fault)
-        write(*args)
-
-    monkeypatch.setattr(owner, name, interrupted)
+    fail_at_fourth(monkeypatch, owner, name, fault)
     with pytest.raises(SystemExit, match=said):
         infer(write_video(source) if film else source)
     people = json.loads((tmp_path / 'out/predictions.json').read_bytes())

@@ -18,6 +18,7 @@ from ..factories import (
     ROOT,
     call,
     draw_spots,
+    fail_at_fourth,
     load_tool,
     run_main,
     write_noise,
@@ -382,16 +383,7 @@ def test_what_is_done_is_kept(run, pose, tmp_path, monkeypatch, fault, said):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for i in range(5):
         write_noise(tmp_path / 'in' / f'{i}.png', 64, 48)
-    write, calls = Path.write_bytes, iter(range(5))
-
-    def interrupted(*args):
-        if next(calls) == 3:
-            if isinstance(fault, OSError):
-                raise fault
-            os.kill(os.getpid(), fault)
-        write(*args)
-
-    monkeypatch.setattr(Path, 'write_bytes', interrupted)
+    fail_at_fourth(monkeypatch, Path, 'write_bytes', fault)
     with pytest.raises(SystemExit, match=said):
         run(tmp_path / 'in', pose[2])
     people = json.loads((tmp_path / 'out/predictions.json').read_bytes())
