@@ -22,7 +22,10 @@ class SigmoidConv2d(nn.Conv2d):
         prior_prob (float, optional): Probability that the layer predicts at
             the start, set through the bias; a small one, as for focal loss
             (arXiv 1708.02002, sec. 3.3), keeps the background from
-            dominating the first steps. ``None`` leaves the bias to the head.
+            dominating the first steps. MMPose's ``CPMHead`` zeroes the bias
+            afterwards: there, the head's ``init_cfg`` sets it, by
+            ``dict(type='Normal', layer='SigmoidConv2d', std=0.001,
+            bias_prob=0.01)``. ``None`` leaves the bias to the head.
             Defaults to ``None``.
         **kwargs: See :class:`torch.nn.Conv2d`.
 
