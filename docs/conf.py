@@ -38,8 +38,9 @@ autodoc_typehints = 'none'  # the docstrings have them
 napoleon_numpy_docstring = False
 
 html_theme = 'furo'
-html_static_path = ['site.css']
+html_static_path = ['site.css', 'site.js']
 html_css_files = ['site.css']
+html_js_files = [('site.js', {'defer': 'defer'})]
 html_title = f'mmpose_lossplus {release}'
 html_copy_source = False
 html_show_sphinx = False

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import pytest
 
 import mmpose_lossplus
+from mmpose_lossplus import losses
 
 from .factories import ROOT, call
 
@@ -33,6 +34,21 @@ def test_each_exported_name_is_on_one_page():
     overview = (DOCS / 'api' / 'index.md').read_text(encoding='utf-8')
     listed = re.findall(r'^   (\w+)$', overview, re.MULTILINE)
     assert sorted(listed) == mmpose_lossplus.__all__
+
+
+def test_each_loss_has_a_page():
+    index = (DOCS / 'losses' / 'index.md').read_text(encoding='utf-8')
+    rows = re.findall(r'^\| \[(.*)\]\((\w+\.md)\)', index, re.MULTILINE)
+    names = []
+    for listed, page in rows:
+        text = (DOCS / 'losses' / page).read_text(encoding='utf-8')
+        for name in re.findall(r'`(\w+)`', listed):
+            assert name in text, page
+            names.append(name)
+    pages = {page.name for page in (DOCS / 'losses').iterdir()}
+    assert pages == {'index.md', *(page for _, page in rows)}
+    exported = {*losses.__all__} & {*mmpose_lossplus.__all__}
+    assert sorted([*names, 'HeatmapLoss']) == sorted(exported)
 
 
 def test_each_tool_is_listed_once():

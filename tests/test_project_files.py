@@ -35,5 +35,5 @@ def test_citation_is_of_this_version_and_its_papers():
         for collection in mmengine.load(path).get('Collections', ()):
             papers.add(collection['Paper']['Title'])
     assert cited == papers
-    bibtex = re.findall(r'^  title *= \{(.*)\},', read('README.md'), re.M)
+    bibtex = re.findall(r'^  title *= \{(.*)\},', read('docs/tables.md'), re.M)
     assert set(bibtex) < cited
