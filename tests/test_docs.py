@@ -10,18 +10,10 @@ import pytest
 
 import mmpose_lossplus
 
-from .factories import ROOT, call
+from .factories import ROOT, call, pages
 
 DOCS = ROOT / 'docs'
 API = r'^\.\. auto(?:class|data|function):: (\w+)$'
-
-
-def pages():
-    """What git would have: no page of an environment or a build."""
-    for path in ROOT.glob('**/*.md'):
-        folder = path.relative_to(ROOT).parts[0]
-        if folder not in ('build', 'data', 'work_dirs') and folder[0] != '.':
-            yield path
 
 
 def test_each_exported_name_is_on_one_page():
