@@ -13,7 +13,7 @@ SEEDS ?= 0 1 2
 # Extra arguments of pytest, as in `make test ARGS="-m 'not slow'"`.
 ARGS ?=
 
-.PHONY: demo demo-full compare test docs doctor lint venv clean
+.PHONY: demo demo-full compare test coverage docs doctor lint venv clean
 
 demo: venv
 	$(VENV)/bin/python tools/misc/demo.py --loss $(LOSS) \
@@ -38,7 +38,12 @@ compare: venv
 # and gigabytes to train the largest model.
 test: venv lint
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest \
-		-n logical --maxprocesses 8 --dist worksteal $(ARGS)
+		-n logical --maxprocesses 8 --dist worksteal $(COVERAGE) $(ARGS)
+
+# The same, and which lines of the package the tests' own processes have run.
+coverage: COVERAGE = --cov --cov-report term \
+	--cov-report markdown:build/coverage.md
+coverage: test
 
 # The site, in build/site; for the onedl stack on Python 3.12 or newer.
 docs: venv
@@ -53,6 +58,7 @@ doctor: venv
 lint: venv
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 venv:
 	@$(PYTHON) tools/misc/setup_venv.py $(VENV) $(if $(STACK),--stack $(STACK))

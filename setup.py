@@ -71,6 +71,7 @@ setup(
         tools=['filelock', 'pandas>=2.1,<3', 'tabulate'],
         tests=[
             'hypothesis',
+            'mypy',
             'pytest',
             'pytest-cov',
             'pytest-xdist',

@@ -93,7 +93,9 @@ class StrictUnpickler(pickle.Unpickler):
         return {**known, **ours}[name]
 
 
-def load_checkpoint(file: Any, map_location: Any = None, **kwargs) -> dict:
+def load_checkpoint(
+    file: Any, map_location: Any = None, **kwargs: Any
+) -> dict:
     """Load a checkpoint of MMEngine, which cannot run code.
 
     Args:
@@ -143,7 +145,7 @@ def load_checkpoints_safely() -> None:
     load = CheckpointLoader.load_checkpoint.__func__
 
     @wraps(load)
-    def call(cls, *args, **kwargs):
+    def call(cls: type, *args: Any, **kwargs: Any) -> Any:
         with mock.patch.object(torch, 'load', load_checkpoint):
             return load(cls, *args, **kwargs)
 
@@ -165,8 +167,10 @@ def log_accuracy_of_logits() -> None:
     from mmpose.models.heads.heatmap_heads import cpm_head, heatmap_head
     from mmpose.utils.tensor_utils import to_numpy
 
-    def probabilities(x: Union[Tensor, Sequence[Tensor]], *args, **kwargs):
-        if getattr(x, 'is_logits', False):
+    def probabilities(
+        x: Union[Tensor, Sequence[Tensor]], *args: Any, **kwargs: Any
+    ) -> Any:
+        if isinstance(x, Tensor) and getattr(x, 'is_logits', False):
             x = x.detach().sigmoid()
         if isinstance(x, Tensor) and x.dtype == torch.bfloat16:
             x = x.float()
@@ -189,7 +193,7 @@ def refuse_logits_in_heatmap_losses() -> None:
 
     def checked(forward: Callable) -> Callable:
         @wraps(forward)
-        def call(self, *args, **kwargs):
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
             if not is_compiling():  # which knows no marks on tensors
                 refuse_logits(self, args[0] if args else kwargs.get('output'))
             return forward(self, *args, **kwargs)
@@ -198,4 +202,4 @@ def refuse_logits_in_heatmap_losses() -> None:
 
     for cls in vars(heatmap_loss).values():
         if isinstance(cls, type) and 'forward' in vars(cls):
-            cls.forward = checked(cls.forward)
+            cls.forward = checked(cls.forward)  # type: ignore[attr-defined]

@@ -88,6 +88,14 @@ TABLES = load_tables()
 ROWS = [(table, row) for table in TABLES.values() for row in table.rows]
 
 
+def pages():
+    """What git would have: no page of an environment or a build."""
+    for path in ROOT.glob('**/*.md'):
+        folder = path.relative_to(ROOT).parts[0]
+        if folder not in ('build', 'data', 'work_dirs') and folder[0] != '.':
+            yield path
+
+
 def blocks(page, language='shell', heading=None):
     """The code of a page of the docs, or below one of its headings."""
     text = (ROOT / 'docs' / page).read_text(encoding='utf-8')

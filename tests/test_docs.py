@@ -1,9 +1,12 @@
 """The site: its pages, their links, and where each exported name is."""
 
+import ast
 import html
 import importlib.util
 import re
 import sys
+from importlib import import_module
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -11,18 +14,10 @@ import pytest
 import mmpose_lossplus
 from mmpose_lossplus import losses
 
-from .factories import ROOT, call
+from .factories import ROOT, call, pages
 
 DOCS = ROOT / 'docs'
 API = r'^\.\. auto(?:class|data|function):: (\w+)$'
-
-
-def pages():
-    """What git would have: no page of an environment or a build."""
-    for path in ROOT.glob('**/*.md'):
-        folder = path.relative_to(ROOT).parts[0]
-        if folder not in ('build', 'data', 'work_dirs') and folder[0] != '.':
-            yield path
 
 
 def test_each_exported_name_is_on_one_page():
@@ -63,6 +58,34 @@ def test_each_tool_is_listed_once():
     assert sorted(listed) == sorted(
         t.with_suffix('').as_posix() for t in tools
     )
+
+
+def templates(folder):
+    """The texts of a package's code, with … for what is put into them."""
+    for path in folder.rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text('utf-8'))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (getattr(x, 'value', '') for x in node.values)
+                yield ''.join(x if isinstance(x, str) else '…' for x in parts)
+            elif isinstance(getattr(node, 'value', None), str):
+                yield node.value.replace('{}', '…')
+
+
+@pytest.mark.parametrize('host', ['this package', 'MMEngine', 'MMPose'])
+def test_messages_are_those_of_the_code(host):
+    """Between each … stands what one text of the code has, in its order."""
+    page = (DOCS / 'troubleshooting.md').read_text('utf-8')
+    rows = re.findall(r'^\| `(.*?)`.* \| (.*?) \| .* \|$', page, re.MULTILINE)
+    messages = [message for message, of in rows if of == host]
+    assert messages
+    folders = [ROOT / 'mmpose_lossplus', ROOT / 'tools']
+    if host != 'this package':
+        folders = [Path(import_module(host.lower()).__file__).parent]
+    texts = {text for folder in folders for text in templates(folder)}
+    for message in messages:
+        parts = filter(None, map(str.strip, message.split('…')))
+        pattern = re.compile('.*'.join(map(re.escape, parts)), re.DOTALL)
+        assert any(map(pattern.search, texts)), message
 
 
 def test_links_between_files_lead_somewhere():

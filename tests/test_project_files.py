@@ -1,12 +1,15 @@
-"""Changelog and citation say what version and papers say."""
+"""Changelog and citation say what version and papers say; types are right."""
 
+import importlib.util
 import re
+import sys
 
 import mmengine
+import pytest
 
 from mmpose_lossplus import __version__
 
-from .factories import ROOT
+from .factories import ROOT, call
 
 
 def read(name):
@@ -37,3 +40,23 @@ def test_citation_is_of_this_version_and_its_papers():
     assert cited == papers
     bibtex = re.findall(r'^  title *= \{(.*)\},', read('docs/tables.md'), re.M)
     assert set(bibtex) < cited
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec('mypy') is None,
+    reason='there is no mypy, which make venv installs',
+)
+def test_types_are_right(tmp_path):
+    """And a wrong one is found, though no host is looked at."""
+    command = [sys.executable, '-m', 'mypy', '--cache-dir', tmp_path]
+    call(*command, cwd=ROOT)
+    wrong = tmp_path / 'wrong.py'
+    wrong.write_text(
+        'from mmpose_lossplus.losses.functional import choose\n\n'
+        'choose("beta", 1, {})\n'
+    )
+    result = call(
+        *command, ROOT / 'mmpose_lossplus', wrong, check=False, cwd=ROOT
+    )
+    assert 'incompatible type "int"' in result.stdout

@@ -3,6 +3,8 @@
 The package does not import it; configs do, by ``custom_imports``.
 """
 
+from typing import Any
+
 import torch.nn.functional as F
 from mmpretrain.models.backbones.resnet import BasicBlock
 from mmpretrain.models.backbones.resnet_cifar import ResNet_CIFAR
@@ -46,7 +48,7 @@ class BasicResNetCIFAR(ResNet_CIFAR):
         ValueError: If ``depth`` is something else.
     """
 
-    def __init__(self, depth: int, **kwargs) -> None:
+    def __init__(self, depth: int, **kwargs: Any) -> None:
         blocks, rest = divmod(depth - 2, 6)
         if rest or blocks < 1:
             raise ValueError(

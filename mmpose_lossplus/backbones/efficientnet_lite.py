@@ -1,5 +1,5 @@
 import math
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 from mmcv.cnn import ConvModule
 from mmpose.models.backbones import MobileNetV3
@@ -118,7 +118,7 @@ class EfficientNetLite(MobileNetV3):
         return names
 
     def _load_from_state_dict(
-        self, state_dict: dict, prefix: str, *args
+        self, state_dict: dict, prefix: str, *args: Any
     ) -> None:
         """Take what is built of the weights of all stages."""
         for index in range(len(self.layers), len(self.stages)):

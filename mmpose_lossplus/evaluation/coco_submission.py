@@ -1,7 +1,7 @@
 import re
 import zipfile
 from pathlib import Path
-from typing import Dict, Sequence
+from typing import Any, Dict, Sequence
 
 import mmengine
 import numpy as np
@@ -53,7 +53,7 @@ class CocoSubmission(CocoMetric):
         name: str,
         out_dir: str = 'submissions',
         testset: str = 'test-dev2017',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if not re.fullmatch(r'[A-Za-z0-9.-]+', name):
             raise ValueError(

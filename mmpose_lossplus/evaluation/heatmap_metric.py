@@ -57,7 +57,7 @@ class HeatmapMetric(BaseMetric):
         self,
         codec: Optional[dict] = None,
         use_udp: Optional[bool] = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.generate = None if codec is None else GenerateTarget(codec)

@@ -1,5 +1,5 @@
 import math
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from mmpose.evaluation.metrics import PCKAccuracy
@@ -17,7 +17,7 @@ def _percent(part: float, whole: float) -> float:
 class _KeypointMetric(PCKAccuracy):
     """A metric of distances divided as for PCK."""
 
-    def __init__(self, norm_item: str = 'bbox', **kwargs) -> None:
+    def __init__(self, norm_item: str = 'bbox', **kwargs: Any) -> None:
         # MMPose's 'torso' joins keypoints 4 and 5, which fits JHMDB only.
         if norm_item not in ('bbox', 'head'):
             raise ValueError(
@@ -129,7 +129,7 @@ class SideSwaps(_KeypointMetric):
         min_distance: float = 0.1,
         max_distance: float = 0.1,
         norm_item: str = 'bbox',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(norm_item, **kwargs)
         if not (min_distance >= 0 and max_distance >= 0):
@@ -193,11 +193,11 @@ class DoubleCounting(HeatmapMetric):
         codec: Optional[dict] = None,
         threshold: float = 0.5,
         radius: Optional[int] = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(codec, **kwargs)
         if radius is None:
-            encoder = getattr(self.generate, 'encoder', None)
+            encoder: Any = getattr(self.generate, 'encoder', None)
             # That of SimCC's codec is an array, and no heatmap's.
             if isinstance(encoder, HourglassHeatmap):
                 radius = encoder.radius

@@ -1,5 +1,5 @@
 import math
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ class _LossMetric(HeatmapMetric):
         self,
         codec: Optional[dict] = None,
         loss: Optional[dict] = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(codec, **kwargs)
         self.losses: Dict[str, nn.Module] = dict(
@@ -124,7 +124,7 @@ class LossConsistency(_LossMetric):
         codec: Optional[dict] = None,
         loss: Optional[dict] = None,
         norm_item: str = 'bbox',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(codec, loss, **kwargs)
         self.errors = KeypointErrors(norm_item)
@@ -135,7 +135,9 @@ class LossConsistency(_LossMetric):
         result = dict(errors=errors[counted])
         if not counted.any():
             return result
-        by_map = {f'{name} by map': [] for name in self.losses}
+        by_map: Dict[str, List[float]] = {
+            f'{name} by map': [] for name in self.losses
+        }
         for k in np.flatnonzero(counted):
             one = Maps(*(x[:, k : k + 1] for x in maps))
             for name, loss, output in self.inputs(one):
@@ -227,7 +229,7 @@ class LossShare(_LossMetric):
         codec: Optional[dict] = None,
         loss: Optional[dict] = None,
         threshold: float = 0.01,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(codec, loss, **kwargs)
         if not 0 <= threshold < 1:

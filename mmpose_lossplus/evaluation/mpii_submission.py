@@ -68,7 +68,8 @@ def _add_points(
             rect[name] = old[name]
     for index, xy in points.items():
         point = np.empty((1, 16), dtype=[(k, 'O') for k in ('x', 'y', 'id')])
-        point['x'], point['y'], point['id'] = *xy.T, np.arange(16.0)
+        point['x'], point['y'] = xy.T
+        point['id'] = np.arange(16.0)
         new['annopoints'].flat[index] = dict(point=point)
     return new
 
@@ -168,7 +169,7 @@ class MpiiSubmission(BaseMetric):
                 f'predicted and {len(set(predictions) - expected)} others '
                 'were.'
             )
-        points = {}
+        points: Dict[int, Dict[int, np.ndarray]] = {}
         for index, xy in predictions.items():
             image, rect = self.rects[index]
             points.setdefault(image, {})[rect] = xy + 1.0

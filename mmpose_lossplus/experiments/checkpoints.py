@@ -26,7 +26,7 @@ def checkpoint_to_resume(folder: Path) -> Optional[Path]:
             checkpoint = read_checkpoint(path)
             if 'optimizer' in checkpoint:
                 iterations[path] = checkpoint['meta']['iter']
-    return max(iterations, key=iterations.get, default=None)
+    return max(iterations, key=iterations.__getitem__, default=None)
 
 
 def rewind(folder: Path, checkpoint: Optional[Path]) -> None:

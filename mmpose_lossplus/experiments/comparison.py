@@ -321,7 +321,7 @@ class Run:
         found = ITERATION.match(self.step.progress())
         if not found:
             return 0.0
-        epoch, iteration, length = map(int, found.groups()[1:])
+        epoch, iteration, length = map(float, found.groups()[1:])
         if found[1] == 'train':
             epoch -= 1 - iteration / length
         return epoch / self.step.cfg.train_cfg.max_epochs
@@ -342,10 +342,10 @@ def make_runs(
     gpus: int,
 ) -> List[Run]:
     """Trainings that are asked for, and others in the folder that are done."""
-    found = (p.name[4:] for k in cfgs for p in (folder / k).glob('seed*'))
-    found = sorted({*seeds, *map(int, filter(str.isdecimal, found))})
+    names = (p.name[4:] for k in cfgs for p in (folder / k).glob('seed*'))
+    found = {*seeds, *map(int, filter(str.isdecimal, names))}
     runs = []
-    for loss, seed in itertools.product(cfgs, found):
+    for loss, seed in itertools.product(cfgs, sorted(found)):
         cfg = deepcopy(cfgs[loss])
         cfg.merge_from_dict({'randomness.seed': seed})
         config = str(folder / 'configs' / loss / f'seed{seed}.py')
@@ -492,7 +492,7 @@ def collect(
     runs: List[Run], folder: Path
 ) -> Tuple[pd.DataFrame, pd.DataFrame]:
     """Numbers of trainings that have ended well, for a ``Comparison``."""
-    ended = {(run.loss, run.seed): run.logged for run in runs}
+    ended = {(x.loss, x.seed): x.logged for x in runs if x.logged}
     names = ['loss', 'seed']
     epochs = {key: logged.metrics for key, logged in ended.items()}
     epochs = pd.concat(epochs, names=[*names, 'epoch']).reset_index()
@@ -520,8 +520,8 @@ def describe(runs: List[Run], command: str) -> List[str]:
         layer = final_layer_part(run_cfg).get('final_layer', 'plain')
         made = json.dumps(run_cfg.model.head.loss)
         details += [f'{loss}: `{made}`, layer `{json.dumps(layer)}`']
-    made = [run.step.folder / 'train.json' for run in runs if run.logged]
-    notes = (p.read_text(encoding='utf-8') for p in made if p.exists())
+    files = [run.step.folder / 'train.json' for run in runs if run.logged]
+    notes = (p.read_text(encoding='utf-8') for p in files if p.exists())
     for note in map(json.loads, dict.fromkeys(notes)):
         words = ', '.join(f'{k} {v}' for k, v in note['versions'].items())
         details += [f'Versions: {words}, commit {note["commit"]}']

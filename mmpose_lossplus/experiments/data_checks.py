@@ -153,7 +153,7 @@ def is_coco(dataset: BaseCocoStyleDataset) -> bool:
 
 def picture_sizes(
     dataset: BaseCocoStyleDataset, read: Dict[str, Any]
-) -> Dict[str, Tuple[int, int]]:
+) -> Dict[str, tuple]:
     """Path, width and height of the images that a COCO-style file lists."""
     if not is_coco(dataset):
         return {}
@@ -266,7 +266,7 @@ def check_loaded(dataset: BaseCocoStyleDataset) -> Faults:
 def check_pictures(
     file: str,
     steps: List[dict],
-    sizes: Dict[str, Tuple[int, int]],
+    sizes: Dict[str, tuple],
     contents: Dict[str, str],
 ) -> Faults:
     """Pictures, read as the pipeline of a data set reads them.

@@ -3,7 +3,7 @@
 MMPose decodes in NumPy and OpenCV, one keypoint after the other.
 """
 
-from typing import Tuple
+from typing import Any, Tuple
 
 import cv2
 import numpy as np
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 EPS = torch.finfo(torch.float32).eps
 # Where the refinements look, in columns and rows from the maximum.
-SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1))
-DARK = (*SIDES, (2, 0), (-2, 0), (0, 2), (0, -2))
+Cells = Tuple[Tuple[int, int], ...]
+SIDES: Cells = ((1, 0), (-1, 0), (0, 1), (0, -1))
+DARK: Cells = (*SIDES, (2, 0), (-2, 0), (0, 2), (0, -2))
 DARK += ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 0))
-UDP = (*SIDES, (1, 1), (-1, -1), (0, 0))
+UDP: Cells = (*SIDES, (1, 1), (-1, -1), (0, 0))
 
 
 class HeatmapDecoder(nn.Module):
@@ -38,7 +39,7 @@ class HeatmapDecoder(nn.Module):
         ValueError: If the codec decodes in another way.
     """
 
-    def __init__(self, codec) -> None:
+    def __init__(self, codec: Any) -> None:
         super().__init__()
         decode = getattr(type(codec), 'decode', None)
         kind = getattr(codec, 'heatmap_type', 'gaussian')

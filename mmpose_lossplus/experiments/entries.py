@@ -5,8 +5,9 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 import numpy as np
 from mmengine.fileio import load
 
-# For each field, whether a value is right, and what is, in words.
-Fields = Dict[str, Tuple[Callable[[Any], bool], str]]
+# Whether a value is right, and what is, in words.
+Check = Tuple[Callable[[Any], bool], str]
+Fields = Dict[str, Check]
 
 
 def load_json(file: str) -> Any:
@@ -67,8 +68,8 @@ def are_numbers(value: Any, *shape: int) -> bool:
     return real and bool(np.isfinite(array).all())
 
 
-INTEGER = (is_integer, 'an integer')
-NAME = (lambda value: isinstance(value, str), 'a name')
+INTEGER: Check = (is_integer, 'an integer')
+NAME: Check = (lambda value: isinstance(value, str), 'a name')
 
 
 def read_images(file: str) -> Tuple[dict, List[dict]]:
@@ -78,7 +79,7 @@ def read_images(file: str) -> Tuple[dict, List[dict]]:
         ValueError: If it is none.
     """
     coco = load_json(file)
-    images = coco.get('images') if isinstance(coco, dict) else None
+    images: Any = coco.get('images') if isinstance(coco, dict) else None
     fields = dict(id=INTEGER, file_name=NAME)
     check_fields(images, f'images in {file}', fields)
     ids = {image['id'] for image in images}

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import warnings
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, List, Optional, Union
 from unittest import mock
 
 import numpy as np
@@ -233,7 +233,11 @@ def as_lists(colors: Optional[np.ndarray]) -> List[List[int]]:
     return [] if colors is None else np.asarray(colors).tolist()
 
 
-def _pool(x: Tensor, size: Union[int, tuple], pool=F.adaptive_avg_pool2d):
+def _pool(
+    x: Tensor,
+    size: Union[int, tuple],
+    pool: Callable = F.adaptive_avg_pool2d,
+) -> Tensor:
     """Pooling with a kernel where Lite-HRNet's has no counterpart in ONNX."""
     if isinstance(size, int) or any(n in (None, 1) for n in size):
         return pool(x, size)
@@ -246,7 +250,7 @@ def trace(
     image: Tensor,
     sizes: Dict[str, Dict[int, str]],
     opset: int,
-    **options,
+    **options: Any,
 ) -> onnx.ModelProto:
     """Export what PyTorch does with an image, by its older exporter.
 
@@ -374,7 +378,7 @@ def decoding_difference(
     than two cells, where it divides by nearly nothing.
     """
     names = ['keypoints', 'scores', 'heatmaps']
-    scale = net.decoder.scale.numpy()
+    scale = net.decoder.scale.numpy()  # type: ignore[union-attr]
     differences = []
     for batch in (1, 3):
         image = net.random_input(batch).numpy()

@@ -107,8 +107,8 @@ def describe_detector(
             for step in cfg.test_dataloader.dataset.pipeline
         }
     resize, pad = steps.get('Resize', {}), steps.get('Pad')
-    others = ('LoadImageFromFile', 'LoadAnnotations', 'Resize', 'Pad')
-    others = set(steps) - {*others, 'PackDetInputs'}
+    usual = {'LoadImageFromFile', 'LoadAnnotations', 'Resize', 'Pad'}
+    others = set(steps) - usual - {'PackDetInputs'}
     if others or not resize.get('keep_ratio') or len(resize['scale']) != 2:
         raise ValueError(
             'its test pipeline must load, Resize with keep_ratio, and Pad, '

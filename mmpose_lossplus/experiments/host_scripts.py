@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from types import SimpleNamespace
-from typing import List
+from typing import Any, List
 
 import mmpose
 from mmengine.config import Config
@@ -117,11 +117,11 @@ def run(script: str, *parts: str) -> None:
         print(last_line(script), flush=True)
 
 
-def load_host(script: str) -> SimpleNamespace:
+def load_host(script: str) -> Any:
     """Import a script of MMPose, with options of ours in its parser."""
     path = osp.join(osp.dirname(mmpose.__file__), '.mim', 'tools', script)
-    spec = importlib.util.spec_from_file_location('host_script', path)
-    host = importlib.util.module_from_spec(spec)
+    spec: Any = importlib.util.spec_from_file_location('host_script', path)
+    host: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(host)
     ours = argparse.ArgumentParser(add_help=False)
     if script == 'test.py':

@@ -4,7 +4,14 @@ from collections import Counter
 from functools import partial
 from typing import Any, Iterator, List, NamedTuple
 
-from .entries import INTEGER, NAME, are_numbers, is_integer, wrong_fields
+from .entries import (
+    INTEGER,
+    NAME,
+    Fields,
+    are_numbers,
+    is_integer,
+    wrong_fields,
+)
 
 
 class Fault(NamedTuple):
@@ -29,7 +36,7 @@ def is_positive(value: Any) -> bool:
 
 def is_inside(box: List[float], image: dict) -> bool:
     """Whether MMPose finds something of a box (x, y, w, h) in its image."""
-    sizes = image.get('width'), image.get('height')
+    sizes: Any = image.get('width'), image.get('height')
     return all(
         min(start + size, end - 1) > max(start, 0)
         for start, size, end in zip(box[:2], box[2:], sizes)
@@ -224,7 +231,7 @@ def check_boxes(boxes: Any, file: str, coco: dict) -> Faults:
         if not isinstance(box, dict) or box.get('category_id') == 1
     ]
     images = ids_of(coco, 'images')
-    fields = dict(
+    fields: Fields = dict(
         image_id=(
             lambda value: is_integer(value) and value in images,
             'the id of an image of the annotation file',

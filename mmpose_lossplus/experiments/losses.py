@@ -4,7 +4,7 @@ import ast
 import inspect
 import math
 import re
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from mmengine.config import Config
 from mmpose.codecs import MegviiHeatmap, MSRAHeatmap, UDPHeatmap
@@ -15,7 +15,7 @@ from ..hooks import LossScheduleHook
 from ..layers import SigmoidConv2d
 from .configs import component_class
 
-LOSSES = dict(
+LOSSES: Dict[str, dict] = dict(
     mse=dict(type='KeypointMSELoss', use_target_weight=True),
     amse=dict(type='AsymmetricMSELoss'),
     rmse=dict(type='RegularizedMSELoss'),
@@ -40,7 +40,7 @@ def parse_losses(texts: List[str]) -> Dict[str, dict]:
     Raises:
         ValueError: If one is neither, or cannot be built.
     """
-    losses = {}
+    losses: Dict[str, dict] = {}
     for text in texts:
         name, equals, value = text.partition('=')
         plain = name.partition('@')[0]
@@ -131,7 +131,7 @@ def set_loss(cfg: Config, loss: dict) -> None:
             f'{", ".join(c.__name__ for c in CODECS)}, got {dict(codec)}.'
         )
     loss = dict(loss)
-    loss_class = component_class(loss, MODELS)
+    loss_class: Any = component_class(loss, MODELS)
     if loss_class is KeypointOHKMMSELoss:
         # 8 of 17, as in the paper of the cascaded pyramid network.
         loss.setdefault('topk', max(1, head.out_channels // 2))
@@ -150,18 +150,19 @@ def set_loss(cfg: Config, loss: dict) -> None:
     sigmoid = component_class(final_layer or {}, MODELS) is SigmoidConv2d
     if takes_logits and not sigmoid:
         if final_layer is None or not _takes_final_layer(part):
+            head_class: Any = component_class(head, MODELS)
             raise ValueError(
                 f'{loss_class.__name__} takes logits, for which this '
-                f'{component_class(head, MODELS).__name__} has no final layer '
+                f'{head_class.__name__} has no final layer '
                 'to replace.'
             )
         layer = dict(final_layer, type='SigmoidConv2d', prior_prob=PRIOR)
-        part.final_layer = layer
+        part['final_layer'] = layer
     elif sigmoid and not takes_logits:
         layer = dict(final_layer)
         for key in ('type', 'prior_prob'):
             layer.pop(key, None)
-        part.final_layer = layer
+        part['final_layer'] = layer
 
 
 def final_layer_part(cfg: Config) -> dict:
@@ -177,8 +178,9 @@ def final_layer_part(cfg: Config) -> dict:
 def _takes_final_layer(part: dict) -> bool:
     kind = component_class(part, MODELS)
     return kind is not None and any(
-        'final_layer' in inspect.signature(base.__init__).parameters
-        for base in kind.__mro__
+        'final_layer' in inspect.signature(init).parameters
+        for init in (vars(base).get('__init__') for base in kind.__mro__)
+        if init
     )
 
 

@@ -47,7 +47,7 @@ def status(console: Console) -> Iterator[Callable[[str], None]]:
 
 
 def track(
-    items: Iterable, title: str, total: Optional[int] = None
+    items: Iterable[Any], title: str, total: Optional[int] = None
 ) -> Iterator:
     """Go through items and show on stderr how many are done.
 
@@ -56,7 +56,7 @@ def track(
         title (str): What they are, such as 'Pictures'.
         total (int, optional): Their number. Defaults to ``len(items)``.
     """
-    total = len(items) if total is None else total
+    total = len(items) if total is None else total  # type: ignore[arg-type]
     console = Console(stderr=True, highlight=False, markup=False)
     if can_move(console):
         columns = (*Progress.get_default_columns(), MofNCompleteColumn())

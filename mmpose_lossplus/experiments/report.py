@@ -14,8 +14,15 @@ from .files import read_json, replace, write_text
 from .tables import NOT_PUBLISHED, Table, number, result
 
 # Options whose keys end so change what is trained or tested on.
-DATA = ('data_root', 'ann_file', 'bbox_file', 'headbox_file', 'indices')
-DATA += ('data_prefix', 'data_prefix.img')
+DATA = (
+    'data_root',
+    'data_prefix',
+    'data_prefix.img',
+    'ann_file',
+    'bbox_file',
+    'headbox_file',
+    'indices',
+)
 SHORT = 'NR'
 # Results that differ in nothing else but the seed have a mean.
 SAME = ['row', 'config_hash', 'test_config_hash']

@@ -4,7 +4,7 @@ import json
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import List, NamedTuple
+from typing import Dict, List, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -39,7 +39,8 @@ def read_logs(folder: Path) -> Logged:
         ValueError: If there are no validations in them.
     """
     logs = sorted(folder.glob('*/vis_data/scalars.json'))
-    iterations, validations = {}, {}
+    iterations: Dict[int, dict] = {}
+    validations: Dict[int, dict] = {}
     for log in logs:
         for line in log.read_text(encoding='utf-8').splitlines():
             with suppress(ValueError):  # cut off while writing

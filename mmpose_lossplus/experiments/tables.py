@@ -44,7 +44,7 @@ class Row:
     config: Optional[str]
     test: Optional[str]
     reported: Dict[str, Union[float, str]]  # by column, a number or words
-    source: str  # of the published values
+    source: Optional[str]  # of the published values
     note: str = ''
     left_out: str = ''  # why there is no config
     # The paper's row, if it leaves open what several of ours choose, or has
@@ -158,5 +158,5 @@ def _row(row: dict, table: dict, measured: Dict[str, dict]) -> Row:
         note=row.get('Note', ''),
         left_out=row.get('Left out', ''),
         stands_for=row.get('Stands for', ''),
-        results=measured.get(row.get('Test', row.get('Config')), {}),
+        results=measured.get(row.get('Test') or row.get('Config', ''), {}),
     )

@@ -45,7 +45,7 @@ def parse_benchmark_args(
     parser.add_argument('--device', choices=devices, default='cpu')
     args = parser.parse_args()
     try:
-        args.losses = parse_losses(dict.fromkeys(['mse', *args.losses]))
+        args.losses = parse_losses([*dict.fromkeys(['mse', *args.losses])])
     except ValueError as error:
         parser.error(str(error))
     return args

@@ -20,8 +20,15 @@ from .configs import ROOT
 from .files import lock
 from .host_scripts import LOCK, last_line
 
-PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpose', 'mmdet', 'mmpretrain')
-PACKAGES += ('mmpose_lossplus',)
+PACKAGES = (
+    'torch',
+    'mmengine',
+    'mmcv',
+    'mmpose',
+    'mmdet',
+    'mmpretrain',
+    'mmpose_lossplus',
+)
 PROGRESS = re.compile(r'Epoch\(\w+\).*')
 # What only repeats in the lines of MMEngine's log.
 NOISE = re.compile(r'(base_lr|lr|time|data_time|memory|grad_norm): \S+ *')
@@ -95,8 +102,8 @@ def add_launch_options(parser: argparse.ArgumentParser) -> None:
     add('--gpus', type=int, metavar='N', help=gpus)
     add('--srun-args', default='', help='such as "-p gpu --gres=gpu:4"')
     options = 'for all trainings and tests; data_root=DIR moves all the data'
-    values = dict(nargs='+', default=[], metavar='KEY=VALUE')
-    add('--cfg-options', **values, help=options)
+    key = 'KEY=VALUE'
+    add('--cfg-options', nargs='+', default=[], metavar=key, help=options)
 
 
 def check_launch_options(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 from mmpose.models.heads import HeatmapHead, ViPNASHead
 from mmpose.registry import MODELS
@@ -33,13 +33,13 @@ class DepthwiseDeconvAttentionHead(HeatmapHead):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         deconv_attentions: Sequence[Optional[dict]] = (
             None,
             None,
             dict(type='ChannelSpatialAttention', ratio=4),
         ),
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         # HeatmapHead builds the deconvolutions in its constructor.
         self.deconv_attentions = deconv_attentions

@@ -55,6 +55,8 @@ class SafeCheckpointHook(CheckpointHook):
     as by ``CheckpointHook``, which has the arguments.
     """
 
+    backend_args: Optional[dict]
+
     def before_train(self, runner: Runner) -> None:
         """Choose how files are written; validate what is resumed."""
         options = (self.backend_args, self.file_client_args)

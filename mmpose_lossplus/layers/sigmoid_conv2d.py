@@ -1,5 +1,5 @@
 import math
-from typing import Optional
+from typing import Any, Optional
 
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class SigmoidConv2d(nn.Conv2d):
     """
 
     def __init__(
-        self, *args, prior_prob: Optional[float] = None, **kwargs
+        self, *args: Any, prior_prob: Optional[float] = None, **kwargs: Any
     ) -> None:
         if prior_prob is not None and not 0 < prior_prob < 1:
             raise ValueError(

@@ -4,7 +4,7 @@ They are in MMEngine's root registry, where MMPretrain's looks too: nothing
 here imports MMPretrain.
 """
 
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import torch
 from mmengine.registry import MODELS
@@ -189,7 +189,7 @@ class ClassificationAnchorLoss(ClassificationLoss):
         design: str = 'background',
         static_anchor: Optional[Union[float, str]] = None,
         ce_share: float = 0.0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_range(MAX_GAMMA, gamma=gamma)
@@ -247,7 +247,7 @@ class OHEMCrossEntropyLoss(ClassificationLoss):
 
     needs_one_target = False
 
-    def __init__(self, rho: float = 0.9, **kwargs) -> None:
+    def __init__(self, rho: float = 0.9, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 0 < rho <= 1:
             raise ValueError(f'rho must lie in (0, 1], got {rho}.')

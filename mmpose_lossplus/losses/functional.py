@@ -217,8 +217,10 @@ def heatmap_weighting_mse(
         ValueError: If ``weight_fn`` is an unknown name.
     """
     if isinstance(weight_fn, str):
-        weight_fn = choose('weight_fn', weight_fn, WEIGHT_FNS)
-    weight = 1 if weight_fn is None else weight_fn(target) + 1
+        function = choose('weight_fn', weight_fn, WEIGHT_FNS)
+    else:
+        function = weight_fn
+    weight = 1 if function is None else function(target) + 1
     return weight * (output - target) ** 2
 
 

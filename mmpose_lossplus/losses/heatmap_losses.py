@@ -1,7 +1,7 @@
 import inspect
 import logging
 import sys
-from typing import Callable, Optional, Set, Tuple, Union
+from typing import Any, Callable, Optional, Set, Tuple, Union
 
 import torch
 from mmengine.logging import print_log
@@ -22,13 +22,16 @@ except ImportError:  # torch < 2.3
 # The modulator is at most 2^gamma, and its product with the cross entropy must
 # be one of float32's numbers.
 MAX_GAMMA = 64
+# A loss and its derivative.
+Maps = Tuple[Tensor, Tensor]
 
 
 def arguments_of(cls: type) -> Set[str]:
     """Names of a class's arguments; ``**kwargs`` are those of its base."""
     names = set()
     for base in cls.__mro__:
-        parameters = inspect.signature(base.__init__).parameters.values()
+        init = inspect.signature(base.__init__)  # type: ignore[misc]
+        parameters = init.parameters.values()
         named = {p.name: p.kind for p in parameters if p.name != 'self'}
         more = inspect.Parameter.VAR_KEYWORD
         names |= {name for name, kind in named.items() if kind != more}
@@ -85,9 +88,9 @@ class HeatmapLoss(KeypointMSELoss):
     #: An optional faster form, which takes what :meth:`loss_map` takes, also
     #: as maps (N, 1, H * W), and returns the loss and its derivative by the
     #: output.
-    loss_and_grad: Optional[Callable[..., Tuple[Tensor, Tensor]]] = None
+    loss_and_grad: Optional[Callable[..., Maps]] = None
 
-    def __init_subclass__(cls, **kwargs) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         names = {'loss_map', 'loss_and_grad'}
         own = next(filter(None, (names & vars(c).keys() for c in cls.__mro__)))
@@ -99,7 +102,7 @@ class HeatmapLoss(KeypointMSELoss):
         use_target_weight: bool = True,
         skip_empty_channel: bool = False,
         loss_weight: float = 1.0,
-        **unknown,
+        **unknown: Any,
     ) -> None:
         if unknown:
             known = arguments_of(type(self))
@@ -180,7 +183,7 @@ class HeatmapLoss(KeypointMSELoss):
             # A compiler makes one pass of this: the value is that of the
             # loss, the slope by the output is the derivative.
             fixed = output.detach()
-            loss, grad = self.loss_and_grad(fixed, target)
+            loss, grad = self.loss_and_grad(fixed, target)  # type: ignore[misc]
             loss = loss + grad * (output - fixed)
         else:
             loss = self.loss_map(output, target)
@@ -304,7 +307,7 @@ class AsymmetricMSELoss(HeatmapLoss):
         reference: Optional[
             Union[float, str, Callable[[Tensor, Tensor], Tensor]]
         ] = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_range(beta=beta)
@@ -323,12 +326,12 @@ class AsymmetricMSELoss(HeatmapLoss):
         self.reference = reference
         named = isinstance(reference, str) or callable(reference)
         if form != 'quadratic' or named:
-            self.loss_and_grad = None
+            self.loss_and_grad = None  # type: ignore[assignment,method-assign]
 
     def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
         return F.amse(output, target, self.beta, self.reference, self.form)
 
-    def loss_and_grad(self, output: Tensor, target: Tensor):
+    def loss_and_grad(self, output: Tensor, target: Tensor) -> Maps:
         reference = target if self.reference is None else self.reference
         excess = (output - reference).relu_()
         return squares((1, output - target), (self.beta, excess))
@@ -349,7 +352,7 @@ class RegularizedMSELoss(HeatmapLoss):
         ValueError: If ``beta`` is negative.
     """
 
-    def __init__(self, beta: float = 0.01, **kwargs) -> None:
+    def __init__(self, beta: float = 0.01, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_range(beta=beta)
         self.beta = beta
@@ -357,7 +360,7 @@ class RegularizedMSELoss(HeatmapLoss):
     def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
         return F.rmse(output, target, self.beta)
 
-    def loss_and_grad(self, output: Tensor, target: Tensor):
+    def loss_and_grad(self, output: Tensor, target: Tensor) -> Maps:
         return squares((1, output - target), (self.beta, output))
 
 
@@ -382,7 +385,7 @@ class FocusedMSELoss(HeatmapLoss):
     """
 
     def __init__(
-        self, gamma: float = 1.0, delta: float = 1e-3, **kwargs
+        self, gamma: float = 1.0, delta: float = 1e-3, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         check_range(gamma=gamma, delta=delta)
@@ -394,7 +397,7 @@ class FocusedMSELoss(HeatmapLoss):
     def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
         return F.fmse(output, target, self.gamma, self.delta)
 
-    def loss_and_grad(self, output: Tensor, target: Tensor):
+    def loss_and_grad(self, output: Tensor, target: Tensor) -> Maps:
         return squares(((target + self.delta) ** self.gamma, output - target))
 
 
@@ -422,14 +425,14 @@ class HeatmapWeightingMSELoss(HeatmapLoss):
     def __init__(
         self,
         weight_fn: Optional[Union[str, Callable[[Tensor], Tensor]]] = 'linear',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if isinstance(weight_fn, str):
             F.choose('weight_fn', weight_fn, F.WEIGHT_FNS)
         else:
             # Somebody's function may look at the whole batch.
-            self.loss_and_grad = None
+            self.loss_and_grad = None  # type: ignore[assignment,method-assign]
         self.weight_fn = weight_fn
 
     check_target = _check_weights
@@ -437,8 +440,9 @@ class HeatmapWeightingMSELoss(HeatmapLoss):
     def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
         return F.heatmap_weighting_mse(output, target, self.weight_fn)
 
-    def loss_and_grad(self, output: Tensor, target: Tensor):
-        weight = F.WEIGHT_FNS[self.weight_fn](target) + 1
+    def loss_and_grad(self, output: Tensor, target: Tensor) -> Maps:
+        name: Any = self.weight_fn
+        weight = F.WEIGHT_FNS[name](target) + 1
         return squares((weight, output - target))
 
 
@@ -475,7 +479,7 @@ class AnchorLoss(LogitHeatmapLoss):
         slack: float = 0.05,
         anchor_threshold: float = 0.5,
         background_threshold: float = 0.0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_range(MAX_GAMMA, gamma=gamma)
@@ -495,7 +499,7 @@ class AnchorLoss(LogitHeatmapLoss):
     def loss_map(self, output: Tensor, target: Tensor) -> Tensor:
         return F.anchor_loss(output, target, self.gamma, *self._thresholds())
 
-    def loss_and_grad(self, output: Tensor, target: Tensor):
+    def loss_and_grad(self, output: Tensor, target: Tensor) -> Maps:
         """The derivative is m (q - G), and where the modulator m counts
         besides gamma (1 + q - q*)^(gamma - 1) q (1 - q) BCE."""
         q, base, background = F.anchor_modulator(
@@ -528,7 +532,7 @@ class HeatmapFocalLoss(LogitHeatmapLoss):
         ValueError: If ``gamma`` is negative.
     """
 
-    def __init__(self, gamma: float = 2.0, **kwargs) -> None:
+    def __init__(self, gamma: float = 2.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_range(gamma=gamma)
         self.gamma = gamma

@@ -4,7 +4,7 @@ Autograd keeps a map for each operation. Here a loss gives value and derivative
 together, for some keypoints at a time that stay in the cache.
 """
 
-from typing import Tuple, Union
+from typing import Any, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -13,7 +13,9 @@ from torch import Tensor
 BLOCK = 49152
 
 
-def squares(*terms: Tuple[Union[float, Tensor], Tensor]):
+def squares(
+    *terms: Tuple[Union[float, Tensor], Tensor],
+) -> Tuple[Tensor, Tensor]:
     """Sum of w r^2 and its derivative, 2 w r if r grows with slope 1."""
     (weight, residual), *others = terms
     half_grad = weight * residual
@@ -29,7 +31,9 @@ class OnePassMean(torch.autograd.Function):
     """Mean over all pixels of a loss times a mask that broadcasts to it."""
 
     @staticmethod
-    def forward(ctx, output, target, mask, loss):
+    def forward(
+        ctx: Any, output: Tensor, target: Tensor, mask: Tensor, loss: Any
+    ) -> Tensor:
         ctx.loss = loss
         pixels = output.shape[-2:].numel()
         s, g = (x.reshape(-1, 1, pixels) for x in (output, target))
@@ -49,7 +53,7 @@ class OnePassMean(torch.autograd.Function):
         return mean
 
     @staticmethod
-    def backward(ctx, grad_output):
+    def backward(ctx: Any, grad_output: Tensor) -> tuple:
         grad, output, target, mask = ctx.saved_tensors
         if torch.is_grad_enabled():  # by create_graph=True
             mean = (ctx.loss.loss_map(output, target) * mask).mean()

@@ -5,7 +5,17 @@ import io
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import mmcv
 import numpy as np
@@ -54,7 +64,7 @@ class Column(NamedTuple):
     """A column of the drawing, with one range of colours for all rows."""
 
     title: str
-    images: Sequence[np.ndarray]
+    images: np.ndarray  # one for each row
     cmap: Optional[str] = None  # of a picture
     low: float = 0.0
     high: float = 1.0
@@ -118,10 +128,11 @@ def penalty(
     mask = loss._get_mask(target, target_weights, torch.ones_like(target))
     pixels = pixels * mask * loss.loss_weight
     maps = (pixels, pixels / base, grad * grad.numel())
-    return Penalty(*(x.numpy() for x in maps), name)
+    charged, factor, slope = (x.numpy() for x in maps)
+    return Penalty(charged, factor, slope, name)
 
 
-def _last(stages):
+def _last(stages: Any) -> Any:
     several = isinstance(stages, (list, tuple, nn.ModuleList))
     return stages[-1] if several else stages
 
@@ -232,8 +243,10 @@ def penalty_rows(
                 target=target[i, k],
                 prediction=heatmaps[i, k],
                 penalties={
-                    name: Penalty(*(x[i, k] for x in maps), base)
-                    for name, (*maps, base) in penalties.items()
+                    name: Penalty(
+                        x.loss[i, k], x.factor[i, k], x.grad[i, k], x.base
+                    )
+                    for name, x in penalties.items()
                 },
             )
             rows.append(row)
@@ -249,7 +262,7 @@ def penalty_columns(rows: Sequence[PenaltyRow]) -> List[Column]:
     gradient has its middle there, and that of a factor ends at the highest
     where the loss without it is not negligible, or it would end at its poles.
     """
-    columns = [Column('picture', [row.picture for row in rows])]
+    columns = [Column('picture', np.stack([row.picture for row in rows]))]
     for name in ('target', 'prediction'):
         maps = np.stack([getattr(row, name) for row in rows])
         columns.append(Column(name, maps, 'viridis', *_range(maps)))
@@ -278,7 +291,7 @@ def penalty_columns(rows: Sequence[PenaltyRow]) -> List[Column]:
     return columns
 
 
-def _range(values: np.ndarray) -> Sequence[float]:
+def _range(values: np.ndarray) -> Tuple[float, float]:
     values = values[np.isfinite(values)]
     return (values.min(), values.max()) if values.size else (0.0, 0.0)
 

@@ -64,7 +64,7 @@ def test_render(table):
 def test_summary(table):
     line = tool.summary({table.id: table}).splitlines()[-1]
     assert cells(line) == [
-        '[amse/table9](configs/amse/README.md#amsetable9)',
+        '[amse/table9](../configs/amse/README.md#amsetable9)',
         'A table, COCO',
         *('70.4 → 71 (**70.8**) AP', '3 of 4', '1'),
     ]
@@ -81,8 +81,9 @@ def test_fills_checks_and_mends(table, tmp_path, monkeypatch, capsys):
     readme = tmp_path / 'configs' / 'amse' / 'README.md'
     readme.parent.mkdir(parents=True)
     readme.write_text('A\n<!-- amse/table9 -->\nold\n<!-- end -->\nZ\n')
-    for name in tool.READMES:
-        (tmp_path / name).write_text('<!-- summary -->\n<!-- end -->\n')
+    page = tmp_path / tool.SUMMARY
+    page.parent.mkdir()
+    page.write_text('<!-- summary -->\n<!-- end -->\n')
     monkeypatch.setattr(tool, 'ROOT', str(tmp_path))
     monkeypatch.setattr(tool, 'config_file', lambda name: f'{name}.py')
     monkeypatch.setattr(tool, 'load_tables', lambda: {table.id: table})

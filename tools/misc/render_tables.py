@@ -1,8 +1,8 @@
-"""Write the papers' tables into the READMEs, or check that they are there.
+"""Write the papers' tables into their pages, or check that they are there.
 
-The numbers are typed in the metafiles only. A README marks the place of a
-table by ``<!-- amse/table2 -->`` and ``<!-- end -->``; the main README's
-summary is ``<!-- summary -->``.
+The numbers are typed in the metafiles only. A page marks the place of a table
+by ``<!-- amse/table2 -->`` and ``<!-- end -->``; the summary of all is
+``<!-- summary -->``.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from mmpose_lossplus.experiments.tables import (
     load_tables,
 )
 
-READMES = ('README.md', 'README_zh-CN.md')
+SUMMARY = 'docs/tables.md'
 SOURCES = (
     "Source: P the paper's text, C its code, D derived from these, X as named."
 )
@@ -93,7 +93,8 @@ def summary(tables: Dict[str, Table]) -> str:
         ready = sum(not row.left_out for row in table.rows)
         # GitHub's name for the heading ``## amse/table2``.
         anchor = table.id.replace('/', '').lower()
-        link = f'[{table.id}]({table.folder}/README.md#{anchor})'
+        page = f'{osp.relpath(table.folder, osp.dirname(SUMMARY))}/README.md'
+        link = f'[{table.id}]({page}#{anchor})'
         change = f'{" → ".join(values)} {metric}' if values else ''
         ready = f'{ready} of {len(table.rows)}'
         trained = str(sum(bool(row.results) for row in table.rows))
@@ -103,7 +104,7 @@ def summary(tables: Dict[str, Table]) -> str:
 
 
 def rendered(text: str, path: str, tables: Dict[str, Table]) -> str:
-    """Text of the README at a path, with its tables as they should be."""
+    """Text of the page at a path, with its tables as they should be."""
 
     def fill(match: 're.Match') -> str:
         name = match[2]
@@ -117,12 +118,12 @@ def rendered(text: str, path: str, tables: Dict[str, Table]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    text = 'write nothing, and fail if a README differs from the metafiles'
+    text = 'write nothing, and fail if a page differs from the metafiles'
     parser.add_argument('--check', action='store_true', help=text)
     args = parser.parse_args()
     tables = load_tables()
     folders = dict.fromkeys(table.folder for table in tables.values())
-    names = [*READMES, *(f'{folder}/README.md' for folder in folders)]
+    names = [SUMMARY, *(f'{folder}/README.md' for folder in folders)]
     differ = []
     for name in names:
         old = Path(ROOT, name).read_text(encoding='utf-8')
