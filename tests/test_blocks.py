@@ -27,7 +27,6 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmpose.registry import MODELS
 from packaging.requirements import InvalidRequirement, Requirement
-from pip._internal.commands import create_command
 
 from mmpose_lossplus.experiments.configs import move_data
 from mmpose_lossplus.experiments.losses import parse_losses
@@ -78,6 +77,13 @@ FILLED_IN = {
     'INPUT': 'person.jpg',
     **dict(X='20', Y='25', W='80', H='140'),
 }
+PARSE_BY_PIP = """
+import sys
+from pip._internal.commands import create_command
+
+_, command, *args = sys.argv
+create_command(command).parse_args(args)
+"""
 RUNNER = inspect.signature(Runner.__init__).parameters
 # Tools that need no more than that, and take seconds.
 QUICK = (
@@ -227,8 +233,9 @@ def check_make(args):
 
 def check_pip(command, args):
     """Options are pip's, extras are ours."""
-    _, names = create_command(command).parse_args(args)
-    for name in names:
+    # In a process of its own: pip undoes what setuptools does to distutils.
+    call(sys.executable, '-c', PARSE_BY_PIP, command, *args)
+    for name in args:
         with contextlib.suppress(InvalidRequirement):  # a file
             wanted = Requirement(name)
             if wanted.name == 'mmpose_lossplus':

@@ -75,7 +75,7 @@ def templates(folder):
 def test_messages_are_those_of_the_code(host):
     """Between each … stands what one text of the code has, in its order."""
     page = (DOCS / 'troubleshooting.md').read_text('utf-8')
-    rows = re.findall(r'^\| `(.*?)`.* \| (.*?) \| .* \|$', page, re.MULTILINE)
+    rows = re.findall(r'^- `(.*?)`.* \(\*(.*?)\*\)\\$', page, re.MULTILINE)
     messages = [message for message, of in rows if of == host]
     assert messages
     folders = [ROOT / 'mmpose_lossplus', ROOT / 'tools']

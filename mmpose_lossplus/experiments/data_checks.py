@@ -29,6 +29,7 @@ from .label_checks import (
     Faults,
     check_boxes,
     check_images,
+    check_names,
     check_people,
 )
 from .progress import track
@@ -219,6 +220,7 @@ def check_files(
         )
         return
     yield from check_images(coco, file)
+    yield from check_names(coco, file, dataset.metainfo['keypoint_id2name'])
     if not box_file or 'annotations' in coco:  # a test set may have none
         metrics = [x for x in metrics if x.get('ann_file') in (None, file)]
         areas = any(metric.get('use_area', True) for metric in metrics)

@@ -1,8 +1,9 @@
 """What is wrong with labels and boxes in files of COCO's style."""
 
+import re
 from collections import Counter
 from functools import partial
-from typing import Any, Iterator, List, NamedTuple
+from typing import Any, Dict, Iterator, List, NamedTuple
 
 from .entries import (
     INTEGER,
@@ -89,6 +90,36 @@ def check_images(coco: dict, file: str) -> Faults:
     pixels = (is_positive, 'pixels')
     fields = dict(id=INTEGER, file_name=NAME, width=pixels, height=pixels)
     yield from check_list(coco, file, 'images', fields)
+
+
+def check_names(coco: dict, file: str, names: Dict[int, str]) -> Faults:
+    """The names of keypoints in a COCO-style file, if it has as many.
+
+    Args:
+        coco (dict): Its content.
+        file (str): Its path.
+        names (dict[int, str]): Of the data set, by their places.
+    """
+
+    def spelt(name: Any) -> str:
+        return re.sub(r'\W+', '_', str(name)).lower()
+
+    for i, category in enumerate(entries_of(coco, 'categories')):
+        found = category.get('keypoints')
+        if not isinstance(found, list) or len(found) != len(names):
+            continue
+        for k, name in enumerate(found):
+            if spelt(name) != spelt(names[k]):
+                yield Fault(
+                    'warning',
+                    file,
+                    'it has other names of keypoints than metainfo, or '
+                    'another order',
+                    f'categories[{i}].keypoints[{k}] is {name!r}, in '
+                    f'metainfo {names[k]!r}',
+                    'label all in the order of metainfo, or correct metainfo',
+                )
+                break
 
 
 def check_people(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from mmpose.datasets.datasets import CocoDataset
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.evaluation.metrics import CocoMetric
 
 from mmpose_lossplus.experiments import data_checks
@@ -251,6 +252,44 @@ def test_keypoints_are_converted_to_those_of_the_model(root):
     for part in ('train', 'val', 'test'):
         cfg[f'{part}_dataloader'].dataset.pipeline.insert(1, convert)
     assert check_data(cfg) == []
+
+
+COCO_NAMES = parse_pose_metainfo(CocoDataset.METAINFO)['keypoint_id2name']
+
+
+@pytest.mark.parametrize(
+    ('edit', 'said'),
+    [
+        (lambda names: names, None),
+        (
+            lambda names: [names[0], names[2], names[1], *names[3:]],
+            "keypoints[1] is 'right_eye', in metainfo 'left_eye'",
+        ),
+        (
+            lambda names: [*names[:-1], 'tail'],
+            "keypoints[16] is 'tail', in metainfo 'right_ankle'",
+        ),
+        # Spelt in another way; of a part of them, as for whole bodies.
+        (lambda names: [x.replace('_', ' ').title() for x in names], None),
+        (lambda names: names[:5], None),
+        (lambda names: 'nose', None),
+    ],
+)
+def test_names_of_keypoints(edit, said, root):
+    """A warning, with the first that differ, and the training goes on."""
+    names = edit([COCO_NAMES[i] for i in range(17)])
+    change(
+        root / TRAIN,
+        lambda coco: coco['categories'][0].update(keypoints=names),
+    )
+    faults = found(root)
+    if said is None:
+        assert not faults
+        return
+    ((fault, count),) = faults
+    assert fault.severity == 'warning'
+    assert fault.file == str(root / TRAIN)
+    assert (fault.entry, count) == (f'categories[0].{said}', 1)
 
 
 def test_evaluator_of_another_file(root):
