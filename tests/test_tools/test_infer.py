@@ -369,7 +369,7 @@ def test_irregular_video(tool, tmp_path, monkeypatch):
     film.times = np.array([0, 0.3, 0.32, 0.5, 1.2, 1.9])
     for names, frame in film.read():
         film.write(names, frame)
-    film.writer.release()
+    film.release()
     shown = (read_video(film.path)[0][:, 80, 120, 0] / 40).round()
     assert shown.tolist() == [0] * 3 + [2] * 2 + [3] * 7 + [4] * 7
     # A backend that knows no times.
