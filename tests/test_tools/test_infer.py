@@ -452,6 +452,22 @@ test_dataloader = dict(dataset=dict(pipeline=pipeline))
     np.testing.assert_allclose(*places, atol=1e-2)
 
 
+def test_pictures_are_decoded_once(tool, infer, picture, monkeypatch):
+    """However many people there are."""
+    calls, decode = [], tool.mmcv.imfrombytes
+    for module in (tool.mmcv, tool.mmcv.image.io):
+
+        def counted(*args, **kwargs):
+            calls.append(args)
+            return decode(*args, **kwargs)
+
+        monkeypatch.setattr(module, 'imfrombytes', counted)
+    box = ('--bbox', '10', '10', '50', '60')
+    _, people, _ = infer(picture, *box, *box, *box)
+    assert len(people) == 3
+    assert len(calls) == 1
+
+
 def test_picture_that_the_loader_makes_grey(infer, picture, tmp_path):
     """Of which a model of colours makes an error of indices."""
     config = f"""

@@ -17,7 +17,7 @@ import os
 import re
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Tuple
 
@@ -358,6 +358,7 @@ class Video:
     def __init__(self, source: Path, out: Path) -> None:
         self.source, self.path = source, out / f'{source.stem}.mp4'
         self.writer, self.thread = cv2.VideoWriter(), ThreadPoolExecutor(1)
+        self.writing: List[Future] = []
         fps = self.open().get(cv2.CAP_PROP_FPS)
         self.fps = fps if 0 < fps <= 240 else FPS
         self.times = self.read_times()
@@ -388,7 +389,6 @@ class Video:
         for i, time in enumerate(self.times[:-1].round(4).tolist()):
             names = dict(image_id=i, file_name=self.source.name, time=time)
             _, frame = coming.result()
-            # Behind what is still to be written: no more than a frame waits.
             coming = self.thread.submit(video.read)
             yield names, frame
 
@@ -400,8 +400,12 @@ class Video:
                 raise OSError(f'OpenCV cannot write {self.path.name}')
         i = names['image_id']
         first, last = np.round(self.times[i : i + 2] * self.fps).astype(int)
-        for _ in range(first, last):
+        for written in self.writing:
+            written.result()  # or what went wrong
+        self.writing = [
             self.thread.submit(self.writer.write, drawn)
+            for _ in range(first, last)
+        ]
 
     def release(self) -> None:
         """End the video that is written."""
