@@ -56,6 +56,8 @@ def load(
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Else its threads go on for a while and slow down who comes next.
+    options.add_session_config_entry('session.force_spinning_stop', '1')
     try:
         session = onnxruntime.InferenceSession(
             str(path), options, providers=['CPUExecutionProvider']
