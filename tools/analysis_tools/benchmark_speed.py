@@ -166,7 +166,7 @@ def video_steps(
         RUNTIME: partial(frames.run_file, light),
     }
     for path in args.onnx:
-        steps[f'{RUNTIME}, {path.name}'] = partial(frames.run_file, path)
+        steps[f'{RUNTIME}, {path}'] = partial(frames.run_file, path)
     if find_spec('rtmlib'):
         rtmpose = export.random_model(config_of(RTMPOSE))
         export.onnx.save(export.to_onnx(rtmpose), peer)
@@ -257,6 +257,9 @@ def parse_args() -> argparse.Namespace:
         parser.error('--backends openvino needs "pip install openvino"')
     if args.video and not args.bbox:
         parser.error('--video needs the boxes of its people: --bbox X Y W H')
+    for box in args.bbox or ():
+        if not (np.isfinite(box).all() and min(box[2:]) > 0):
+            parser.error(f'--bbox needs a width and a height, got {box}')
     for path in args.onnx:
         try:
             check_file(path, decoded=args.video)
@@ -292,8 +295,8 @@ def main() -> None:
     if set(args.backends) != {'pytorch'}:
         exported = {k: export.to_onnx(v, k == LIGHT) for k, v in nets.items()}
         exported[UNSPLIT] = export.to_onnx(nets[LIGHT])
-        exported.update({x.name: export.onnx.load(x) for x in args.onnx})
-        sizes.update({x.name: ['', ''] for x in args.onnx})
+        exported.update({str(x): export.onnx.load(x) for x in args.onnx})
+        sizes.update({str(x): ['', ''] for x in args.onnx})
     for threads, backend in product(args.threads, args.backends):
         if backend == 'pytorch':
             steps = {k: pytorch_step(v, args.device) for k, v in nets.items()}
