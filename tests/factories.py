@@ -223,6 +223,16 @@ def write_noise(file, width, height, seed=0):
     assert cv2.imwrite(str(file), noise)
 
 
+def write_film(path, frames):
+    """Write a video of pictures, seven a second."""
+    codec = cv2.VideoWriter_fourcc(*'MJPG')
+    writer = cv2.VideoWriter(str(path), codec, 7, frames[0].shape[1::-1])
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return path
+
+
 def write_lsp(root):
     """Write LSP and LSPET with six pictures each below ``root``.
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import signal
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Iterator, List, Optional, Tuple, Union
 
@@ -132,14 +133,15 @@ class PoseInferencer(StrictWeights, Pose2DInferencer):
             self.pipeline(dict(data, bbox=box[None, :4], bbox_score=box[4:]))
             for box in boxes.astype(np.float32)
         ]
-        merged = PoseDataSample(pred_instances=InstanceData())
-        heatmaps = [np.zeros(size, np.float32)]
+        people = []
         if crops:
             people = self.forward(self.collate_fn(crops), merge_results=False)
-            if shown:
-                heatmaps += [self._to_picture(p, shown) for p in people]
+        heatmaps = [self._to_picture(p, shown) for p in people if shown]
+        merged = PoseDataSample(pred_instances=InstanceData())
+        if people:
             merged = merge_data_samples(people)
         if shown:
+            heatmaps.append(np.zeros(size, np.float32))
             heatmaps = np.max(heatmaps, axis=0, keepdims=True)
             merged.pred_fields = PixelData(heatmaps=heatmaps)
         return merged
@@ -178,11 +180,29 @@ class PoseInferencer(StrictWeights, Pose2DInferencer):
         return drawn
 
 
+def loader_of(pipeline: Compose):
+    """What loads a file."""
+    loader = pipeline.transforms[0]
+    return getattr(loader, 'from_file', loader)  # of MMDet's inferencer
+
+
 def color_type(pipeline: Compose) -> str:
     """How a pipeline loads a picture, in the words of ``mmcv.imread``."""
-    loader = pipeline.transforms[0]
-    loader = getattr(loader, 'from_file', loader)  # of MMDet's inferencer
-    return getattr(loader, 'color_type', 'color')
+    return getattr(loader_of(pipeline), 'color_type', 'color')
+
+
+def read_once(
+    source: Source, image: np.ndarray, flag: str, pipeline: Compose
+) -> Source:
+    """A picture as it was read with a flag, if a pipeline would do the same.
+
+    It loads a file for each of the people.
+    """
+    loader = loader_of(pipeline)
+    if type(loader) not in (LoadImage, LoadImageFromFile):
+        return source
+    same = (loader.color_type, loader.imdecode_backend) == (flag, 'cv2')
+    return image if same else source
 
 
 def as_loaded(source: Source, pipeline: Compose) -> Source:
@@ -239,11 +259,16 @@ def list_pictures(paths: List[Path]) -> Iterator[Item]:
 
 
 class Film:
-    """A video to read, and one to write (MP4) with frames as long as its."""
+    """A video to read, and one to write (MP4) with frames as long as its.
+
+    A thread of its own reads the frame that comes and writes the one that is
+    drawn, while the model is at work.
+    """
 
     def __init__(self, source: Path, out: Path) -> None:
         self.source, self.path = source, out / f'{source.stem}.mp4'
-        self.writer = cv2.VideoWriter()
+        self.writer, self.thread = cv2.VideoWriter(), ThreadPoolExecutor(1)
+        self.writing: List[Future] = []
         fps = self.open().get(cv2.CAP_PROP_FPS)
         self.fps = fps if 0 < fps <= 240 else FPS
         self.times = self.read_times()
@@ -270,9 +295,12 @@ class Film:
 
     def read(self) -> Iterator[Item]:
         video, name = self.open(), name_in_utf8(self.source.name)
+        coming = self.thread.submit(video.read)
         for i, time in enumerate(self.times[:-1].round(4).tolist()):
             names = dict(image_id=i, file_name=name, time=time)
-            yield names, video.read()[1]
+            _, frame = coming.result()
+            coming = self.thread.submit(video.read)
+            yield names, frame
 
     def write(self, names: dict, drawn: np.ndarray) -> None:
         if not self.writer.isOpened():
@@ -282,8 +310,17 @@ class Film:
                 raise OSError(f'OpenCV cannot write {self.path.name}')
         i = names['image_id']
         first, last = np.round(self.times[i : i + 2] * self.fps).astype(int)
-        for _ in range(first, last):
-            self.writer.write(drawn)
+        for written in self.writing:
+            written.result()  # or what went wrong
+        self.writing = [
+            self.thread.submit(self.writer.write, drawn)
+            for _ in range(first, last)
+        ]
+
+    def release(self) -> None:
+        """End the video that is written."""
+        self.thread.shutdown()
+        self.writer.release()
 
 
 def parse_args() -> argparse.Namespace:
@@ -408,9 +445,11 @@ def main() -> None:
                     raise ValueError('no pixels could be decoded')
                 if not film and is_cut_off(Path(source).read_bytes()):
                     raise ValueError('its end is missing')
-                size = image.shape[:2]
-                boxes = find_boxes(args, detector, source, size)
-                sample = pose.predict(source, size, boxes, shown)
+                size, read = image.shape[:2], (source, image, flag)
+                seen = detector and read_once(*read, detector.pipeline)
+                boxes = find_boxes(args, detector, seen, size)
+                seen = read_once(*read, pose.pipeline)
+                sample = pose.predict(seen, size, boxes, shown)
                 drawn = pose.draw(image, sample, **options)
                 if not film:
                     _, coded = cv2.imencode(Path(source).suffix, drawn)
@@ -432,7 +471,7 @@ def main() -> None:
         stop = f'--out {args.out} cannot be written ({error})'
     finally:
         if film:
-            film.writer.release()
+            film.release()
         try:
             if done:
                 write_text(args.out / 'predictions.json', json.dumps(people))

@@ -89,13 +89,14 @@ def compare_times(
     return {
         name: (
             np.median(values),
-            _low_median_high(1e3 * values),
-            _low_median_high(values / times[baseline]),
+            low_median_high(1e3 * values),
+            low_median_high(values / times[baseline]),
         )
         for name, values in times.items()
     }
 
 
-def _low_median_high(values: np.ndarray) -> str:
+def low_median_high(values: np.ndarray) -> str:
+    """Minimum / median / maximum."""
     low, median, high = np.percentile(values, [0, 50, 100])
     return f'{low:.2f} / {median:.2f} / {high:.2f}'

@@ -369,7 +369,7 @@ def test_irregular_video(tool, tmp_path, monkeypatch):
     film.times = np.array([0, 0.3, 0.32, 0.5, 1.2, 1.9])
     for names, frame in film.read():
         film.write(names, frame)
-    film.writer.release()
+    film.release()
     shown = (read_video(film.path)[0][:, 80, 120, 0] / 40).round()
     assert shown.tolist() == [0] * 3 + [2] * 2 + [3] * 7 + [4] * 7
     # A backend that knows no times.
@@ -450,6 +450,22 @@ test_dataloader = dict(dataset=dict(pipeline=pipeline))
     _, people, _ = infer(source, '--overwrite', pose=other)
     places = [x[1]['keypoints'] for x in (plain, people)]
     np.testing.assert_allclose(*places, atol=1e-2)
+
+
+def test_pictures_are_decoded_once(tool, infer, picture, monkeypatch):
+    """However many people there are."""
+    calls, decode = [], tool.mmcv.imfrombytes
+    for module in (tool.mmcv, tool.mmcv.image.io):
+
+        def counted(*args, **kwargs):
+            calls.append(args)
+            return decode(*args, **kwargs)
+
+        monkeypatch.setattr(module, 'imfrombytes', counted)
+    box = ('--bbox', '10', '10', '50', '60')
+    _, people, _ = infer(picture, *box, *box, *box)
+    assert len(people) == 3
+    assert len(calls) == 1
 
 
 def test_picture_that_the_loader_makes_grey(infer, picture, tmp_path):

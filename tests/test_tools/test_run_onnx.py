@@ -21,6 +21,7 @@ from ..factories import (
     fail_at_fourth,
     load_tool,
     run_main,
+    write_film,
     write_noise,
     write_spot_model,
 )
@@ -80,15 +81,6 @@ def picture(tmp_path):
 
 def keypoints(people):
     return np.array([p['keypoints'] for p in people]).reshape(-1, 3, 3)
-
-
-def write_film(path, frames):
-    codec = cv2.VideoWriter_fourcc(*'MJPG')
-    writer = cv2.VideoWriter(str(path), codec, 7, frames[0].shape[1::-1])
-    for frame in frames:
-        writer.write(frame)
-    writer.release()
-    return path
 
 
 def test_the_spots_are_found(run, picture, pose):

@@ -4,9 +4,11 @@ Inference of one crop, without pre-processing and decoding, by the models of
 the heatmap-weighting paper's table 5 and by RTMPose-t and -s, with random
 weights, in PyTorch and ONNX Runtime or by the --backends that are named. Or,
 with --train, the whole training step of the light head and of ResNet-50, with
-each loss against that with MMPose's KeypointMSELoss (mse). All take turns, so
-that whatever else the machine does meets all alike, and each round is compared
-with its own time of the light head or of KeypointMSELoss. Times and ratios are
+each loss against that with MMPose's KeypointMSELoss (mse). Or, with --video, a
+frame from file to file in infer.py and run_onnx.py, and with RTMPose-t in
+rtmlib, and the share of its parts. All take turns, so that whatever else the
+machine does meets all alike, and each round is compared with its own time of
+the light head, of KeypointMSELoss or of run_onnx.py. Times and ratios are
 minimum, median and maximum over the rounds.
 """
 
@@ -14,9 +16,11 @@ import argparse
 import copy
 import os
 import sys
+import tempfile
 from functools import cache, partial
 from importlib.util import find_spec
 from itertools import product
+from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import numpy as np
@@ -36,13 +40,14 @@ from mmpose_lossplus.experiments.report import sheet
 from mmpose_lossplus.experiments.timing import (
     compare_times,
     describe_machine,
+    low_median_high,
     parse_benchmark_args,
     positive_int,
 )
 from mmpose_lossplus.losses import LogitHeatmapLoss
 
 try:
-    from mmpose_lossplus.experiments import export
+    from mmpose_lossplus.experiments import end_to_end, export
 except ImportError as error:
     sys.exit(f'{error}: run pip install "mmpose_lossplus[export]".')
 
@@ -63,6 +68,7 @@ CONFIGS = {
     'ResNet-50': f'{HEATMAP}_res50_8xb64-210e_coco-256x192.py',
 }
 TRAINED = (LIGHT, 'ResNet-50')
+RTMPOSE, RUNTIME = 'RTMPose-t', 'run_onnx.py'
 BACKENDS = ('pytorch', 'onnxruntime', 'openvino')
 
 
@@ -141,12 +147,78 @@ def training_steps(
     return steps
 
 
+def video_steps(
+    args: argparse.Namespace, frames: end_to_end.EndToEnd, folder: Path
+) -> Dict[str, Callable]:
+    """Runs of the tools, of models that are written into a folder."""
+    cfg = config_of(LIGHT)
+    cfg.model.test_cfg.flip_test = False  # as in the files
+    net = export.random_model(cfg)
+    config, checkpoint = folder / 'pose.py', folder / 'pose.pth'
+    cfg.dump(config)
+    torch.save(dict(state_dict=net.model.state_dict()), checkpoint)
+    net.add_decoder()
+    metadata = export.describe(cfg, net, 'random')
+    light, peer = folder / 'light.onnx', folder / 'rtmpose.onnx'
+    export.onnx.save(export.to_onnx(net, True, metadata=metadata), light)
+    steps = {
+        'infer.py': partial(frames.run_infer, config, checkpoint, args.device),
+        RUNTIME: partial(frames.run_file, light),
+    }
+    for path in args.onnx:
+        steps[f'{RUNTIME}, {path}'] = partial(frames.run_file, path)
+    if find_spec('rtmlib'):
+        rtmpose = export.random_model(config_of(RTMPOSE))
+        export.onnx.save(export.to_onnx(rtmpose), peer)
+        steps[f'rtmlib, {RTMPOSE}'] = partial(frames.run_rtmlib, peer)
+    return steps
+
+
+def print_video(args: argparse.Namespace, console: Console) -> None:
+    """Frames per second of each tool, and where the time goes."""
+    if not find_spec('rtmlib'):
+        console.print('Without rtmlib, which is not installed.')
+    for threads in args.threads:
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder, 'out')
+            frames = end_to_end.EndToEnd(args.video, args.bbox, out, threads)
+            steps = video_steps(args, frames, Path(folder))
+            # The first of each does what is done once.
+            rounds = [
+                {name: step() for name, step in steps.items()}
+                for _ in range(args.rounds + 1)
+            ][1:]
+        whole = {k: np.array([x[k]['whole'] for x in rounds]) for k in steps}
+        rows = []
+        for name, seconds in whole.items():
+            parts = [
+                [x[name].get(k, 0) for k in end_to_end.PARTS] for x in rounds
+            ]
+            shares = np.median(parts / np.sum(parts, 1, keepdims=True), 0)
+            fps = 1 / np.median(seconds)
+            ratio = low_median_high(seconds / whole[RUNTIME])
+            cells = [f'{x:.0%}' if x else '' for x in shares]
+            rows.append([name, f'{fps:.1f}', ratio, *cells])
+        title = f'people: {len(args.bbox)}, threads: {threads}'
+        header = ['tool', 'FPS', 'ratio', *end_to_end.PARTS]
+        console.print(sheet(title, header, rows))
+
+
 def size_of(net: export.Deployed) -> List[str]:
     """Millions of parameters, and GFLOPs as MMPose counts: multiply-adds."""
     info = get_model_complexity_info(
         net, inputs=(net.random_input(1),), show_table=False, show_arch=False
     )
     return [f'{info["params"] / 1e6:.2f}', f'{info["flops"] / 1e9:.2f}']
+
+
+def check_file(path: Path, decoded: bool) -> None:
+    """Raise a ValueError of what is no pose model of export_onnx.py."""
+    runtime = end_to_end.load_tool('deployment/run_onnx.py')
+    if decoded:
+        runtime.PoseModel(path)
+    elif 'detects' in runtime.load(path, threads=1)[1]:
+        raise ValueError('it is a detector')
 
 
 def parse_args() -> argparse.Namespace:
@@ -161,11 +233,38 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--backends', nargs='+', choices=BACKENDS, default=BACKENDS[:2]
     )
+    parser.add_argument(
+        '--onnx',
+        type=Path,
+        nargs='+',
+        default=[],
+        metavar='FILE',
+        help='of export_onnx.py, to be measured too; with --video of --decode',
+    )
     parser.add_argument('--train', action='store_true')
     parser.add_argument('--batch-size', type=positive_int, default=16)
+    parser.add_argument('--video', type=Path, help='a clip with people')
+    parser.add_argument(
+        '--bbox',
+        nargs=4,
+        type=float,
+        action='append',
+        metavar=('X', 'Y', 'W', 'H'),
+        help='box of a person in the clip, once or more',
+    )
     args = parse_benchmark_args(parser, threads=[os.cpu_count()])
     if 'openvino' in args.backends and find_spec('openvino') is None:
         parser.error('--backends openvino needs "pip install openvino"')
+    if args.video and not args.bbox:
+        parser.error('--video needs the boxes of its people: --bbox X Y W H')
+    for box in args.bbox or ():
+        if not (np.isfinite(box).all() and min(box[2:]) > 0):
+            parser.error(f'--bbox needs a width and a height, got {box}')
+    for path in args.onnx:
+        try:
+            check_file(path, decoded=args.video)
+        except ValueError as error:
+            sys.exit(f'--onnx {path} cannot be used: {error}.')
     return args
 
 
@@ -173,6 +272,11 @@ def main() -> None:
     args = parse_args()
     console = Console(width=100, highlight=False)
     console.print(describe_machine(args.device))
+    if args.video:
+        try:
+            return print_video(args, console)
+        except ValueError as error:
+            sys.exit(f'{error}.')
     if args.train:
         for threads, name in product(args.threads, TRAINED):
             steps = training_steps(export.random_model(config_of(name)), args)
@@ -191,6 +295,8 @@ def main() -> None:
     if set(args.backends) != {'pytorch'}:
         exported = {k: export.to_onnx(v, k == LIGHT) for k, v in nets.items()}
         exported[UNSPLIT] = export.to_onnx(nets[LIGHT])
+        exported.update({str(x): export.onnx.load(x) for x in args.onnx})
+        sizes.update({str(x): ['', ''] for x in args.onnx})
     for threads, backend in product(args.threads, args.backends):
         if backend == 'pytorch':
             steps = {k: pytorch_step(v, args.device) for k, v in nets.items()}

@@ -17,6 +17,7 @@ import os
 import re
 import signal
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Tuple
 
@@ -55,6 +56,8 @@ def load(
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Else its threads go on for a while and slow down who comes next.
+    options.add_session_config_entry('session.force_spinning_stop', '1')
     try:
         session = onnxruntime.InferenceSession(
             str(path), options, providers=['CPUExecutionProvider']
@@ -99,7 +102,9 @@ class PoseModel:
             )
         self.size = np.array(meta['input_size'])
         self.channels = meta['channels']
-        self.mean, self.std = np.float32([meta['mean'], meta['std']])
+        self.mean, self.std = (
+            np.float32(meta[key])[:, None, None] for key in ('mean', 'std')
+        )
         self.normalizes = meta['normalizes']
         self.padding, self.udp = meta['box_padding'], meta['use_udp']
         self.names = meta['keypoint_names']
@@ -124,8 +129,6 @@ class PoseModel:
             return np.zeros((0, len(self.names), 2)), np.zeros(0)
         if self.channels == 'grayscale':
             image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        elif self.channels == 'RGB':
-            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         corners = boxes[:, :4].astype(np.float32)
         centers = (corners[:, 2:] + corners[:, :2]) / 2
         scales = (corners[:, 2:] - corners[:, :2]) * self.padding
@@ -133,10 +136,14 @@ class PoseModel:
         scales = (scales / self.size).max(1, keepdims=True) * self.size
         starts = centers - scales / 2
         crops = [self.crop(image, *box) for box in zip(starts, scales)]
-        crops = np.float32(crops).reshape(len(crops), *self.size[::-1], -1)
+        crops = np.reshape(crops, (len(crops), *self.size[::-1], -1))
+        if self.channels == 'RGB':
+            crops = crops[..., ::-1]
+        crops = crops.transpose(0, 3, 1, 2).astype(np.float32, order='C')
         if not self.normalizes:
-            crops = (crops - self.mean) / self.std
-        crops = np.ascontiguousarray(crops.transpose(0, 3, 1, 2))
+            # In place and along rows of pixels, in a tenth of the time.
+            crops -= self.mean
+            crops /= self.std
         keypoints, scores = self.session.run(
             ['keypoints', 'scores'], dict(image=crops)
         )
@@ -344,11 +351,16 @@ def read_pictures(paths: List[Path]) -> Iterator[Tuple[dict, np.ndarray]]:
 
 
 class Video:
-    """A video to read, and one to write (MP4) that lasts as long."""
+    """A video to read, and one to write (MP4) that lasts as long.
+
+    A thread of its own reads the frame that comes and writes the one that is
+    drawn, while the model is at work.
+    """
 
     def __init__(self, source: Path, out: Path) -> None:
         self.source, self.path = source, out / f'{source.stem}.mp4'
-        self.writer = cv2.VideoWriter()
+        self.writer, self.thread = cv2.VideoWriter(), ThreadPoolExecutor(1)
+        self.writing: List[Future] = []
         fps = self.open().get(cv2.CAP_PROP_FPS)
         self.fps = fps if 0 < fps <= 240 else FPS
         self.times = self.read_times()
@@ -375,9 +387,12 @@ class Video:
 
     def read(self) -> Iterator[Tuple[dict, np.ndarray]]:
         video = self.open()
+        coming = self.thread.submit(video.read)
         for i, time in enumerate(self.times[:-1].round(4).tolist()):
             names = dict(image_id=i, file_name=self.source.name, time=time)
-            yield names, video.read()[1]
+            _, frame = coming.result()
+            coming = self.thread.submit(video.read)
+            yield names, frame
 
     def write(self, names: dict, drawn: np.ndarray) -> None:
         if not self.writer.isOpened():
@@ -387,8 +402,17 @@ class Video:
                 raise OSError(f'OpenCV cannot write {self.path.name}')
         i = names['image_id']
         first, last = np.round(self.times[i : i + 2] * self.fps).astype(int)
-        for _ in range(first, last):
-            self.writer.write(drawn)
+        for written in self.writing:
+            written.result()  # or what went wrong
+        self.writing = [
+            self.thread.submit(self.writer.write, drawn)
+            for _ in range(first, last)
+        ]
+
+    def release(self) -> None:
+        """End the video that is written."""
+        self.thread.shutdown()
+        self.writer.release()
 
 
 def parse_args() -> argparse.Namespace:
@@ -505,7 +529,7 @@ def main() -> None:
     except OSError as error:
         stop = f'--out {args.out} cannot be written ({error})'
     if video:
-        video.writer.release()
+        video.release()
     try:
         if done:
             partial = args.out / 'predictions.json.partial'
