@@ -4,7 +4,7 @@ import importlib.util
 import io
 import sys
 import threading
-from collections import Counter
+from collections import defaultdict
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from functools import wraps
 from pathlib import Path
@@ -37,7 +37,7 @@ class Stopwatch:
     """
 
     def __init__(self) -> None:
-        self.seconds: Counter = Counter()
+        self.seconds: Dict[str, float] = defaultdict(float)
         self.within = threading.local()
 
     def timed(self, part: str, function: Callable) -> Callable:
@@ -90,8 +90,8 @@ class RTMLibModel:
 
 def load_tool(path: str) -> ModuleType:
     """Import a script of tools/."""
-    path = TOOLS / path
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = Path(path).stem
+    spec: Any = importlib.util.spec_from_file_location(name, TOOLS / path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
