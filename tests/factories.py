@@ -46,6 +46,7 @@ from mmpose_lossplus.losses import functional as F
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared' / 'data'
 CONFIGS = sorted((ROOT / 'configs').glob('*/td-hm_*.py'))
+(DETECTOR,) = (ROOT / 'configs/detectors').glob('rtmdet_efficientnet*.py')
 # Those that classify, on MMPretrain.
 CLASSIFICATION = sorted((ROOT / 'configs').glob('*/resnet*.py'))
 needs_mmpretrain = pytest.mark.skipif(

@@ -20,7 +20,7 @@ from mmpose_lossplus.experiments import data_checks
 from mmpose_lossplus.experiments.configs import move_data
 from mmpose_lossplus.experiments.data_checks import check_data
 
-from ..factories import CONFIGS, ROOT, read, write_noise
+from ..factories import CONFIGS, DETECTOR, read, write_noise
 
 HMW = 'td-hm_mobilenetv3-dwattn_hmw-1xb64-210e_{}'
 PATHS = {path.stem: path for path in CONFIGS}
@@ -375,8 +375,7 @@ def test_data_set_of_another_format(mpii_data):
 
 def test_detectors_are_left_alone(coco_data):
     """Their CocoDataset is another one, without keypoints."""
-    path = ROOT / 'configs/detectors/rtmdet-nano_1xb4-30e_demo-person.py'
-    assert check_data(read(path)) == []
+    assert check_data(read(DETECTOR)) == []
 
 
 def test_an_object_store(root):

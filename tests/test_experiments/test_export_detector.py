@@ -7,13 +7,12 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from ..factories import ROOT, read
+from ..factories import DETECTOR, ROOT, read
 
 export = pytest.importorskip('mmpose_lossplus.experiments.export')
 package = pytest.importorskip('mmpose_lossplus.experiments.export_detector')
 
 DETECTORS = ROOT / 'configs' / 'detectors'
-(NANO,) = DETECTORS.glob('rtmdet-nano_*.py')
 (MEDIUM,) = DETECTORS.glob('rtmdet_m_*.py')
 (FASTER,) = DETECTORS.glob('faster-rcnn_*.py')
 (LIGHT,) = (ROOT / 'configs/demo').glob('td-hm_mobilenetv3-dwattn_1xb16*.py')
@@ -30,7 +29,7 @@ def different_norms(net):
 
 def test_any_size():
     torch.manual_seed(0)
-    cfg = read(NANO)
+    cfg = read(DETECTOR)
     net = different_norms(package.random_detector(cfg))
     meta = package.describe_detector(cfg, net, 'random')
     session = export.load_session(package.detector_to_onnx(net, 14, meta))
@@ -46,14 +45,14 @@ def test_any_size():
 
 
 def test_metadata():
-    cfg = read(NANO)
+    cfg = read(DETECTOR)
     net = package.random_detector(cfg)
     meta = package.describe_detector(cfg, net, 'x.pth')
     meta = {key: json.loads(value) for key, value in meta.items()}
-    assert (meta['detects'], meta['channels']) == ('person', 'BGR')
+    assert (meta['detects'], meta['channels']) == ('person', 'RGB')
     assert meta['fits_into'] == [320, 192]
     assert (meta['pad_size'], meta['pad_divisor']) == (None, 32)
-    assert meta['pad_value'] == pytest.approx([103.53, 116.28, 123.675])
+    assert meta['pad_value'] == [127] * 3
     assert meta['nms_overlap'] == 0.65
 
 
@@ -69,7 +68,7 @@ def test_a_detector_of_coco():
 
 
 def test_what_is_no_detector_of_people():
-    cfg = read(NANO)
+    cfg = read(DETECTOR)
     assert package.is_detector(cfg)
     assert not package.is_detector(read(LIGHT))
     assert not package.is_detector(Config())

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from ..factories import CONFIGS, ROOT, fork_tool, tiny_options
+from ..factories import CONFIGS, DETECTOR, fork_tool, tiny_options
 
 CONFIG = next(
     path
@@ -43,8 +43,7 @@ def test_table_and_exit_code(root, coco_data):
     # The fixture's training and validation are of the same noise.
     good.remove('--no-pictures')
     assert 'of error: 0, of warning: 1' in fork_tool(*good).stdout
-    detector = ROOT / 'configs/detectors/rtmdet-nano_1xb4-30e_demo-person.py'
-    other = fork_tool('misc/check_data.py', detector, check=False)
+    other = fork_tool('misc/check_data.py', DETECTOR, check=False)
     assert other.returncode == 1
     assert 'no data set of MMPose' in other.stdout
 

@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from mmpose_lossplus import diagnostic_metrics
 
-from ..factories import ROOT, coco_samples, load_tool
+from ..factories import DETECTOR, coco_samples, load_tool
 
 CODEC = """
 _base_ = 'mmpose::body_2d_keypoint/topdown_heatmap/{data}'
@@ -23,7 +23,6 @@ model = dict(
 """
 COCO = 'coco/td-hm_res50_8xb64-210e_coco-256x192.py'
 MPII = 'mpii/td-hm_res50_8xb64-210e_mpii-256x256.py'
-DETECTOR = 'configs/detectors/rtmdet-nano_1xb4-30e_demo-person.py'
 
 
 @pytest.fixture
@@ -115,7 +114,7 @@ def test_bad_input(files, run, tmp_path):
         ('empty.pkl', tmp_path / 'empty.pkl', config),
         ('output_heatmaps=True', tmp_path / 'bare.pkl', config),
         ('17 keypoints .* 16', dump, mpii),
-        ('RTMDet', dump, ROOT / DETECTOR),
+        ('RTMDet', dump, DETECTOR),
         ('L9', dump, config, '--losses', 'L9'),
     ):
         with pytest.raises(SystemExit, match=message):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ..factories import ROOT, load_tool, read
+from ..factories import DETECTOR, ROOT, load_tool, read
 
 onnxruntime = pytest.importorskip('onnxruntime')
 package = pytest.importorskip('mmpose_lossplus.experiments.export')
@@ -133,10 +133,9 @@ def test_what_cannot_be_decoded_or_flipped(export, tmp_path):
 
 
 def test_detectors(export, monkeypatch, tmp_path):
-    (config,) = (CONFIGS / 'detectors').glob('rtmdet-nano_*.py')
     with pytest.raises(SystemExit, match='without --flip-test, --decode'):
-        export(config, '--decode', '--flip-test')
-    session = export(config)
+        export(DETECTOR, '--decode', '--flip-test')
+    session = export(DETECTOR)
     meta = session.get_modelmeta().custom_metadata_map
     assert json.loads(meta['detects']) == 'person'
     (other,) = (CONFIGS / 'detectors').glob('mask-rcnn_*.py')

@@ -36,7 +36,8 @@ LOSSES = ('mse', 'amse', 'rmse', 'fmse', 'anchor', 'hmw')
 # What only repeats in the lines of the log.
 NOISE = re.compile(r'(lr|time|data_time|loss|coco/A[PR] \(.\)): \S+ *')
 CONFIGS = ROOT / 'configs'
-DETECTOR = CONFIGS / 'detectors' / 'rtmdet-nano_1xb4-30e_demo-person.py'
+DETECTOR = CONFIGS / 'detectors'
+DETECTOR /= 'rtmdet_efficientnet-lite0_1xb4-20e_demo-person.py'
 BOX_FILE = (
     'person_detection_results/COCO_val2017_detections_AP_H_56_person.json'
 )
@@ -162,7 +163,7 @@ def main() -> None:
 
     script = 'dataset_converters/prepare_demo_data.py'
     run_step('Data', script, '--out', args.data)
-    if args.backbone == 'efficientnet-lite0':
+    if args.backbone == 'efficientnet-lite0' or args.full:
         run_step('Weights', 'model_converters/efficientnet_lite.py')
     train = ('train.py', config, '--work-dir', work_dir, *options)
     seconds = run_step(f'Training ({args.loss})', *train)

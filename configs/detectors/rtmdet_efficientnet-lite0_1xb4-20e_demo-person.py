@@ -1,17 +1,32 @@
-"""RTMDet, smaller than MMDet's tiny one, on the demo data at 320x192.
+"""RTMDet on EfficientNet-Lite0 with weights of ImageNet, on the demo data.
 
-Longer than its siblings because all that lets it learn from random weights
-in minutes, on two cores and 103 pictures, stands here.
+tools/model_converters/efficientnet_lite.py gets the weights. Longer than its
+siblings because all that lets it learn in minutes, on two cores and 103
+pictures of 320x192, stands here.
 """
 
 _base_ = 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py'
 
+custom_imports = dict(imports=['mmpose_lossplus'], allow_failed_imports=False)
+
 norm_cfg = dict(type='BN')
 model = dict(
     # Instead of padding each picture to a square.
-    data_preprocessor=dict(pad_size_divisor=32),
-    backbone=dict(widen_factor=0.25, norm_cfg=norm_cfg, init_cfg=None),
-    neck=dict(in_channels=[64, 128, 256], out_channels=64, norm_cfg=norm_cfg),
+    data_preprocessor=dict(
+        pad_size_divisor=32, mean=[127] * 3, std=[128] * 3, bgr_to_rgb=True
+    ),
+    backbone=dict(
+        _delete_=True,
+        type='mmpose.EfficientNetLite',
+        out_indices=(2, 4, 6),
+        frozen_stages=1,
+        norm_eval=True,
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='data/pretrained/efficientnet_lite0.pth',
+        ),
+    ),
+    neck=dict(in_channels=[40, 112, 320], out_channels=64, norm_cfg=norm_cfg),
     bbox_head=dict(
         num_classes=1,
         in_channels=64,
@@ -22,11 +37,11 @@ model = dict(
 )
 
 randomness = dict(seed=0)
-train_cfg = dict(max_epochs=30, val_interval=10, dynamic_intervals=None)
-optim_wrapper = dict(optimizer=dict(lr=5e-3))
+train_cfg = dict(max_epochs=20, val_interval=10, dynamic_intervals=None)
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=100, by_epoch=False),
-    dict(type='CosineAnnealingLR', T_max=30, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=20, convert_to_iter_based=True),
 ]
 auto_scale_lr = dict(base_batch_size=4)
 default_hooks = dict(
