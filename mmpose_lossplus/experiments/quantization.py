@@ -207,11 +207,12 @@ class Quantizer:
             self.prepared = onnx.load(path)
         nodes = self.prepared.graph.node
         floats = {x.name for x in nodes if x.op_type in FLOATS}
-        #: Names of nodes by part.
-        self.parts = {
+        parts = {
             part: [name for name in names if name not in floats]
             for part, names in parts_of(self.prepared).items()
         }
+        #: Names of nodes by part.
+        self.parts = {part: names for part, names in parts.items() if names}
 
     def quantize(self, parts: Iterable[str]) -> onnx.ModelProto:
         """The model with some parts in int8."""
