@@ -12,7 +12,7 @@ import logging
 from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Dict, Iterable, Iterator, List, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Tuple
 from unittest import mock
 
 import cv2
@@ -313,14 +313,12 @@ def finish(
     return model
 
 
-def network_outputs(
-    model: onnx.ModelProto, crops: np.ndarray
-) -> List[np.ndarray]:
-    """The heatmaps of crops, or their two vectors of SimCC."""
+def network_of(model: onnx.ModelProto) -> Callable:
+    """From crops to a list of heatmaps, or of the two vectors of SimCC."""
     session = load_session(with_heatmaps(model))
     names = [x.name for x in session.get_outputs()]
     names = [name for name in names if name not in ('keypoints', 'scores')]
-    return session.run(names, dict(image=crops))
+    return lambda crops: session.run(names, dict(image=crops))
 
 
 def error_of(
@@ -328,7 +326,7 @@ def error_of(
 ) -> float:
     """Mean squared change of heatmaps, in parts of their mean square."""
     wanted, found = (
-        np.concatenate([x.ravel() for x in network_outputs(m, crops)])
+        np.concatenate([x.ravel() for x in network_of(m)(crops)])
         for m in (original, model)
     )
     return float(np.square(found - wanted).mean() / np.square(wanted).mean())
@@ -342,8 +340,7 @@ def evaluate(
     All else is MMPose's, with the config's flip test if the model has none.
 
     Args:
-        cfg (Config): Of the model. Boxes are those of the labels, for other
-            people have no say in what a change of the model costs.
+        cfg (Config): Of the model.
         net (Deployed): What was exported.
         model (onnx.ModelProto): Its file.
 
@@ -351,13 +348,10 @@ def evaluate(
         dict[str, float]: Metrics by name, first the one of which the training
         keeps the best.
     """
-    session = load_session(with_heatmaps(model))
-    names = [x.name for x in session.get_outputs()]
-    names = [name for name in names if name not in ('keypoints', 'scores')]
+    network = network_of(model)
 
     def forward(images: Tensor):
-        image = as_input(net, images)
-        outputs = session.run(names, dict(image=image))
+        outputs = network(as_input(net, images))
         outputs = [torch.from_numpy(x) for x in outputs]
         return outputs if several else outputs[0]
 
@@ -372,9 +366,7 @@ def evaluate(
         if net.flip_indices is not None:
             options = dict(flip_test=False)
             stack.enter_context(mock.patch.dict(pose.test_cfg, options))
-        options = copy.deepcopy(cfg.val_dataloader)
-        options.dataset.bbox_file = None
-        loader = Runner.build_dataloader(options)
+        loader = Runner.build_dataloader(cfg.val_dataloader)
         evaluator = Evaluator(cfg.val_evaluator)
         evaluator.dataset_meta = loader.dataset.metainfo
         for batch in loader:
