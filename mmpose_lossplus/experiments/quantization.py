@@ -25,6 +25,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmengine.utils import digit_version
 from mmpose.registry import DATASETS
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -45,6 +46,7 @@ from .export import (
     with_heatmaps,
 )
 
+OLDEST = '1.19'  # those before use what onnx has no more
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.tif', '.tiff', '.webp')
 CROPS, FEWEST = 128, 16
 MEASURED = 32  # crops, when each part is tried alone
@@ -71,8 +73,13 @@ def calibration_people(cfg: Config, source: str) -> List[dict]:
 
     Raises:
         ValueError: If pictures or labels are missing, are too few, or cannot
-            be read.
+            be read, or if ONNX Runtime is too old.
     """
+    version = onnxruntime.__version__
+    if digit_version(version) < digit_version(OLDEST):
+        raise ValueError(
+            f'onnxruntime {OLDEST} or newer is needed, got {version}'
+        )
     init_default_scope(cfg.get('default_scope', 'mmpose'))
     pipeline = cfg.val_dataloader.dataset.pipeline
     if Path(source).is_dir():

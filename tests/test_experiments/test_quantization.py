@@ -173,6 +173,12 @@ def test_what_cannot_calibrate(spots, tmp_path):
         package.calibration_people(cfg, str(config))
 
 
+def test_an_old_runtime(spots, monkeypatch):
+    monkeypatch.setattr(package.onnxruntime, '__version__', '1.18.1')
+    with pytest.raises(ValueError, match=r'1\.19 .* got 1\.18\.1'):
+        package.calibration_people(spots[0], str(spots[1]))
+
+
 @pytest.mark.slow
 def test_a_light_head():
     """Convolutions have integers, deconvolutions have none to be had."""
