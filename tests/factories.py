@@ -3,6 +3,7 @@
 import copy
 import functools
 import importlib.util
+import json
 import multiprocessing
 import os
 import re
@@ -573,6 +574,42 @@ def draw_spots(width, height, *people):
             distance = (x - u) ** 2 + (y - v) ** 2
             picture[..., 2 - k] += 250 * np.exp(-distance / 200)
     return picture.astype(np.uint8)
+
+
+def write_spot_data(folder, people=16):
+    """Files of :func:`write_spot_model`, with pictures and their labels.
+
+    Each picture has one person, whose box is smaller.
+    """
+    config, weights = write_spot_model(folder)
+    rng, images, labels = np.random.default_rng(0), [], []
+    for i in range(people):
+        place, box = rng.integers(10, 60, 2), rng.integers(70, 90, 2)
+        person = place + rng.uniform(0.1, 0.9, (3, 2)) * box
+        picture = folder / 'pictures' / f'{i:02d}.png'
+        picture.parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(picture), draw_spots(160, 160, person))
+        size = dict(width=160, height=160)
+        images.append(dict(id=i, file_name=picture.name, **size))
+        labels.append(
+            dict(id=i, image_id=i, category_id=1, iscrowd=0, num_keypoints=3)
+        )
+        labels[-1]['bbox'] = [*place.tolist(), *box.tolist()]
+        labels[-1]['area'] = float(box.prod())
+        labels[-1]['keypoints'] = np.insert(person, 2, 2, 1).ravel().tolist()
+    category = dict(id=1, name='person')
+    content = dict(images=images, annotations=labels, categories=[category])
+    (folder / 'labels.json').write_text(json.dumps(dict(content, info={})))
+    text = f"""
+data['dataset'].update(
+    data_root={str(folder)!r}, ann_file='labels.json', bbox_file=None,
+    data_prefix=dict(img='pictures/'))
+data.update(num_workers=0, persistent_workers=False)
+val_evaluator = dict(_delete_=True, type='PCKAccuracy', thr=0.05)
+default_hooks = dict(checkpoint=dict(save_best='PCK'))
+"""
+    config.write_text(config.read_text(encoding='utf-8') + text)
+    return config, weights
 
 
 # What metrics are given, and what they say.

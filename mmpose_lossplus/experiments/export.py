@@ -213,6 +213,7 @@ def describe(cfg: Config, net: Deployed, weights: str) -> Dict[str, str]:
         normalizes=net.normalize,
         flip_test=net.flip_indices is not None,
         decoded=net.decoder is not None,
+        precision='fp32',
         box_padding=padding,
         box_aspect_ratio=width / height,
         use_udp=bool(find_transform(cfg, 'TopdownAffine').get('use_udp')),
@@ -233,6 +234,19 @@ def as_lists(colors: Optional[np.ndarray]) -> List[List[int]]:
     return [] if colors is None else np.asarray(colors).tolist()
 
 
+def _pad(
+    x: Tensor, size: list, *args: Any, pad: Callable = F.pad, **kwargs: Any
+) -> Tensor:
+    """Padding by constants, which ONNX Runtime makes part of a convolution.
+
+    It does so only if their value is said, too. Where inputs may have several
+    sizes, multiples of the stride, it is the same for all of them.
+    """
+    if not args and not kwargs:
+        kwargs = dict(value=0.0)
+    return pad(x, [int(n) for n in size], *args, **kwargs)
+
+
 def _pool(
     x: Tensor,
     size: Union[int, tuple],
@@ -245,6 +259,7 @@ def _pool(
     return F.avg_pool2d(x, kernel)
 
 
+@mock.patch.object(F, 'pad', _pad)
 def trace(
     net: nn.Module,
     image: Tensor,
@@ -321,16 +336,24 @@ def to_onnx(
     )
     onnx.helper.set_model_props(model, metadata or {})
     if net.decoder:  # The heatmaps were there for their size alone.
-        model.graph.value_info.append(model.graph.output.pop())
+        hide_heatmaps(model)
     return model
+
+
+def hide_heatmaps(model: onnx.ModelProto) -> None:
+    """Make the last output one that :func:`with_heatmaps` shows."""
+    model.graph.value_info.append(model.graph.output.pop())
 
 
 def with_heatmaps(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of a model that gives its heatmaps, decoded or not."""
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
-    inner = [x for x in model.graph.value_info if x.name == 'heatmaps']
-    shown.graph.output.extend(inner)
+    graph = shown.graph
+    for index, value in enumerate(graph.value_info):
+        if value.name == 'heatmaps':
+            graph.output.append(graph.value_info.pop(index))
+            break
     return shown
 
 

@@ -4,7 +4,7 @@ import argparse
 import os
 import platform
 import re
-from typing import Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 import torch
@@ -65,12 +65,24 @@ def describe_machine(device: str) -> str:
 
 
 def compare_times(
-    steps: Dict[str, Callable], baseline: str, rounds: int, threads: int
+    steps: Dict[str, Callable],
+    baseline: str,
+    rounds: int,
+    threads: int,
+    **options: Any,
 ) -> Dict[str, Tuple[float, str, str]]:
     """Measure functions, one after the other in each round.
 
     Whatever else the machine does meets all alike, so that times of the same
     round may be compared.
+
+    Args:
+        steps (dict[str, callable]): The functions by name.
+        baseline (str): Name of the one that ratios are to.
+        rounds (int): How often each has its turn.
+        threads (int): Of PyTorch.
+        **options: Of PyTorch's ``Timer``, such as ``timer=time.process_time``
+            for the time that one thread has a CPU.
 
     Returns:
         Dict[str, tuple]: By name the median in seconds; and as text, minimum
@@ -78,7 +90,9 @@ def compare_times(
         ratio to the baseline.
     """
     timers = [
-        Timer('step()', globals=dict(step=step), num_threads=threads)
+        Timer(
+            'step()', globals=dict(step=step), num_threads=threads, **options
+        )
         for step in steps.values()
     ]
     seconds = [

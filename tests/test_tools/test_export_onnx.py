@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ..factories import DETECTOR, ROOT, load_tool, read
+from ..factories import DETECTOR, ROOT, load_tool, read, write_spot_data
 
 onnxruntime = pytest.importorskip('onnxruntime')
 package = pytest.importorskip('mmpose_lossplus.experiments.export')
@@ -141,6 +141,40 @@ def test_detectors(export, monkeypatch, tmp_path):
     (other,) = (CONFIGS / 'detectors').glob('mask-rcnn_*.py')
     with pytest.raises(SystemExit, match='must be an RTMDet'):
         export(other)
+
+
+@pytest.mark.parametrize('precision', ['int8', 'fp16'])
+def test_fewer_bits(export, tmp_path, capsys, precision):
+    """The file that run_onnx.py reads, and a table of what it costs."""
+    config, weights = write_spot_data(tmp_path)
+    option = ['--int8', config] if precision == 'int8' else ['--fp16']
+    session = export(config, weights, '--decode', *option)
+    meta = session.get_modelmeta().custom_metadata_map
+    assert json.loads(meta['precision']) == precision
+    keypoints, scores = session.run(
+        None, dict(image=np.zeros((2, 3, 128, 96), np.float32))
+    )
+    assert (keypoints.shape, scores.shape) == ((2, 3, 2), (2, 3))
+    header, *rows = capsys.readouterr().out.splitlines()[-3:]
+    assert header.split()[0] == 'PCK'
+    assert [row.split()[0] for row in rows] == ['fp32', precision]
+    assert [float(row.split()[1]) for row in rows] == [1, 1]
+
+
+def test_what_cannot_be_fewer_bits(export, tmp_path, monkeypatch, capsys):
+    config, weights = write_spot_data(tmp_path)
+    for source in ('none.py', tmp_path / 'spots.pth', tmp_path):
+        with pytest.raises(SystemExit, match='cannot calibrate') as stop:
+            export(config, 'never loaded.pth', '--int8', source)
+        assert '\n' not in str(stop.value)
+    with pytest.raises(SystemExit, match='2'):
+        export(config, weights, '--int8', config, '--fp16')
+    assert 'not allowed with' in capsys.readouterr().err
+    quantization = 'mmpose_lossplus.experiments.quantization'
+    monkeypatch.setattr(f'{quantization}.error_of', lambda *_: float('nan'))
+    with pytest.raises(SystemExit, match='was not written'):
+        export(config, weights, '--fp16')
+    assert not list(tmp_path.glob('*.onnx*'))
 
 
 def test_bad_input(export, trained, tmp_path):
