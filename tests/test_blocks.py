@@ -280,6 +280,7 @@ def is_quick(program, name='', *args):
         and tool in QUICK
         # A detector, or what earlier commands have written.
         and not any(arg.startswith(('DET_', 'work_dirs/')) for arg in args)
+        and '--int8' not in args  # more pictures
         and (tool != 'reproduce' or not {'list', '--dry-run'}.isdisjoint(args))
     )
 

@@ -1,6 +1,7 @@
 """The comparison on LSP-extended at 96x96, eight epochs with a score each.
 
-The target is as wide on the person as at 128x128.
+The target is as wide on the person as at 128x128. Longer than its siblings
+because the pipelines have the size, too.
 """
 
 _base_ = './td-hm_efficientnet-lite0-dwattn_1xb32-5e_lspet-128x128.py'

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from ..factories import DETECTOR, ROOT, read
+from ..factories import DETECTOR, ROOT, different_norms, read
 
 export = pytest.importorskip('mmpose_lossplus.experiments.export')
 package = pytest.importorskip('mmpose_lossplus.experiments.export_detector')
@@ -16,15 +16,6 @@ DETECTORS = ROOT / 'configs' / 'detectors'
 (MEDIUM,) = DETECTORS.glob('rtmdet_m_*.py')
 (FASTER,) = DETECTORS.glob('faster-rcnn_*.py')
 (LIGHT,) = (ROOT / 'configs/demo').glob('td-hm_mobilenetv3-dwattn_1xb16*.py')
-
-
-def different_norms(net):
-    """Those that share a convolution are not to be mixed up."""
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(std=0.1)
-            module.running_var.uniform_(0.5, 2)
-    return net
 
 
 def test_any_size():

@@ -199,10 +199,7 @@ class PersonDetector:
         self.session, self.meta = load(path, threads)
         if self.meta.get('detects') != 'person':
             raise ValueError('it is no detector, but for --model')
-        self.score = score
-        # Its own NMS comes first: the stricter one alone would leave more,
-        # whose rivals it has thrown out itself.
-        self.overlaps = self.meta['nms_overlap'], overlap
+        self.score, self.overlap = score, overlap
 
     def find(self, names: dict, image: np.ndarray) -> np.ndarray:
         """Boxes (N, 5) in a BGR picture: x1, y1, x2, y2, score."""
@@ -226,16 +223,21 @@ class PersonDetector:
         found[:, :4] /= np.tile(size / limits, 2)
         found[:, :4] = found[:, :4].clip(0, np.tile(limits, 2))
         found = found[(found[:, :2] < found[:, 2:4]).all(1)]
-        for overlap in self.overlaps:
-            found = without_overlap(found, self.score, overlap)
-        return found
+        # Its own NMS comes first: the stricter one alone would leave more,
+        # whose rivals it has thrown out itself.
+        inner = self.meta['nms_overlap']
+        found = without_overlap(found, self.score, inner, margin=0)
+        return without_overlap(found, self.score, self.overlap)
 
 
 def without_overlap(
-    boxes: np.ndarray, score: float, overlap: float
+    boxes: np.ndarray, score: float, overlap: float, margin: int = 1
 ) -> np.ndarray:
-    """Boxes (N, 5) above a score, of two that overlap the better."""
-    sizes = boxes[:, 2:4] - boxes[:, :2]
+    """Boxes (N, 5) above a score, of two that overlap the better.
+
+    MMPose counts the pixel at the end as inside, MMDet does not.
+    """
+    sizes = boxes[:, 2:4] - boxes[:, :2] + margin
     kept = cv2.dnn.NMSBoxes(
         np.c_[boxes[:, :2], sizes].tolist(),
         boxes[:, 4].tolist(),
