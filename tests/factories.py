@@ -38,7 +38,7 @@ from scipy.io import savemat
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmpose_lossplus.experiments.configs import move_data
+from mmpose_lossplus.experiments.configs import import_script, move_data
 from mmpose_lossplus.experiments.tables import load_tables
 from mmpose_lossplus.losses import functional as F
 
@@ -108,11 +108,7 @@ def blocks(page, language='shell', heading=None):
 
 def load_tool(path):
     """Import a script of tools/ without running it."""
-    path = ROOT / 'tools' / path
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return import_script(ROOT / 'tools' / path)
 
 
 def run_main(path, *args):

@@ -37,13 +37,13 @@ import mmpose_lossplus  # noqa: F401  registers the components
 from mmpose_lossplus.experiments import weights
 from mmpose_lossplus.experiments.configs import component_class, read_config
 from mmpose_lossplus.experiments.files import (
+    PICTURES,
     is_cut_off,
     name_in_utf8,
     write_text,
 )
 from mmpose_lossplus.experiments.progress import track
 
-PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.tif', '.tiff', '.webp')
 # What OpenCV, Pillow and PyTorch raise of pictures that they cannot take.
 BAD_PICTURE = (AssertionError, AttributeError, LookupError, OSError)
 BAD_PICTURE += (RuntimeError, TypeError, ValueError, cv2.error)

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import itertools
 import json
-import logging
 import math
 import os
 import re
@@ -53,7 +52,7 @@ from .losses import (
     learning_rate,
     set_loss,
 )
-from .progress import can_move
+from .progress import can_move, silence
 from .statistics import Logged, read_logs
 
 # Of which more is better.
@@ -244,12 +243,8 @@ def constant_scores(cfg: Config) -> Dict[str, float]:
     evaluator = cfg.val_evaluator
     if not has_evaluator(cfg):
         evaluator = dict(type='Evaluator', metrics=own_metrics(cfg))
-    with contextlib.ExitStack() as quiet:
-        quiet.enter_context(contextlib.redirect_stdout(None))
-        quiet.enter_context(warnings.catch_warnings())
+    with silence(), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of keypoints without a label
-        quiet.callback(logging.disable, logging.NOTSET)
-        logging.disable(logging.WARNING)
         loader = Runner.build_dataloader(loader)
         samples = [x for batch in loader for x in batch['data_samples']]
         if not samples:

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import os.path as osp
 import re
@@ -61,6 +62,14 @@ if DRAW_PEOPLE.exists():  # the wheel has no projects
     ADVICE = {**drawn, **ADVICE}
 # They do not change what comes out.
 WITHOUT_EFFECT = ('work_dir', 'resume', 'launcher')
+
+
+def import_script(path: Path) -> Any:
+    """Import a script, which is in no package, without running it."""
+    spec: Any = importlib.util.spec_from_file_location(path.stem, path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
 
 
 def config_hash(cfg: Config) -> str:

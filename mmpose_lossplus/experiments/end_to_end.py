@@ -1,6 +1,5 @@
 """Frames per second of tools/, from a video to a drawn video."""
 
-import importlib.util
 import io
 import sys
 import threading
@@ -22,9 +21,10 @@ from mmpose.models import TopdownPoseEstimator
 from mmpose.models.data_preprocessors import PoseDataPreprocessor
 from mmpose.models.heads.base_head import BaseHead
 
-from .configs import TOOLS
+from .configs import TOOLS, import_script
 from .export import load_session
 
+RUN_ONNX = TOOLS / 'deployment' / 'run_onnx.py'
 #: What a frame goes through, in this order.
 PARTS = ('read', 'crop', 'network', 'decode', 'draw', 'write')
 
@@ -88,15 +88,6 @@ class RTMLibModel:
         self.draw_people(image, keypoints, scores, kpt_thr=threshold)
 
 
-def load_tool(path: str) -> ModuleType:
-    """Import a script of tools/."""
-    name = Path(path).stem
-    spec: Any = importlib.util.spec_from_file_location(name, TOOLS / path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 class Timed:
     """An object with methods that are timed.
 
@@ -135,8 +126,8 @@ class EndToEnd:
         folder: Path,
         threads: int,
     ) -> None:
-        self.infer = load_tool('infer.py')
-        self.run_onnx = load_tool('deployment/run_onnx.py')
+        self.infer = import_script(TOOLS / 'infer.py')
+        self.run_onnx = import_script(RUN_ONNX)
         self.frames = len(self.run_onnx.Video(video, folder).times) - 1
         if self.frames < 1:
             raise ValueError(f'{video} is no video that OpenCV can read')

@@ -27,6 +27,7 @@ from mmpose_lossplus import __version__
 
 from .configs import component_class, walk
 from .decoding import HeatmapDecoder
+from .progress import silence
 from .split_deconvs import split_deconvs
 
 OPSET = 14  # the first with HardSwish
@@ -167,9 +168,8 @@ def random_model(cfg: Config, normalize: bool = False) -> Deployed:
     model_cfg = cfg.model.get('module', cfg.model)
     model_cfg.backbone.init_cfg = None  # nothing is downloaded
     net = Deployed(MODELS.build(model_cfg), normalize)
-    logging.disable(logging.INFO)  # MMEngine tells of each parameter
-    net.model.init_weights()
-    logging.disable(logging.NOTSET)
+    with silence(logging.INFO):  # MMEngine tells of each parameter
+        net.model.init_weights()
     net.train().predict(net.random_input(4))
     return net.eval()
 
@@ -259,6 +259,7 @@ def _pool(
     return F.avg_pool2d(x, kernel)
 
 
+@mock.patch.object(F, 'adaptive_avg_pool2d', _pool)
 @mock.patch.object(F, 'pad', _pad)
 def trace(
     net: nn.Module,
@@ -296,7 +297,6 @@ def trace(
     return onnx.load_from_string(file.getvalue())
 
 
-@mock.patch.object(F, 'adaptive_avg_pool2d', _pool)
 def to_onnx(
     net: Deployed,
     split_deconv: bool = False,

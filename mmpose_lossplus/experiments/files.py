@@ -11,6 +11,9 @@ from typing import Any, Callable, Iterator
 
 from PIL import Image, UnidentifiedImageError
 
+# Of pictures that OpenCV reads.
+PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.tif', '.tiff', '.webp')
+
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file so that it is there as a whole or not at all."""

@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import importlib.util
 import locale
 import logging
 import os
@@ -29,6 +28,7 @@ from .configs import (
     TOOLS,
     component_class,
     from_file,
+    import_script,
     missing_data,
     move_data,
 )
@@ -119,10 +119,8 @@ def run(script: str, *parts: str) -> None:
 
 def load_host(script: str) -> Any:
     """Import a script of MMPose, with options of ours in its parser."""
-    path = osp.join(osp.dirname(mmpose.__file__), '.mim', 'tools', script)
-    spec: Any = importlib.util.spec_from_file_location('host_script', path)
-    host: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(host)
+    tools = Path(mmpose.__file__).parent / '.mim' / 'tools'
+    host = import_script(tools / script)
     ours = argparse.ArgumentParser(add_help=False)
     if script == 'test.py':
         ours.add_argument(

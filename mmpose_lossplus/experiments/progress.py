@@ -1,7 +1,12 @@
-"""How far a tool is: a moving line on a terminal, else one now and then."""
+"""How far a tool is: a moving line on a terminal, else one now and then.
 
+And nothing of what the hosts would tell besides.
+"""
+
+import io
+import logging
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
 from typing import Any, Callable, Iterable, Iterator, Optional
 
@@ -34,6 +39,17 @@ def now_and_then(write: Callable[[str], Any]) -> Callable[[str], None]:
             write(text)
 
     return show
+
+
+@contextmanager
+def silence(level: int = logging.WARNING) -> Iterator[None]:
+    """Leave out what the hosts print, and log up to a level."""
+    with redirect_stdout(io.StringIO()):
+        logging.disable(level)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 @contextmanager

@@ -4,12 +4,10 @@ Only the network itself changes: what its file does before and after, such as
 the flip test and decoding, stays in fp32, and so do the inputs and outputs.
 """
 
-import contextlib
 import copy
-import io
 import json
-import logging
 from collections import defaultdict
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import (
@@ -17,7 +15,6 @@ from typing import (
     Callable,
     Dict,
     Iterable,
-    Iterator,
     List,
     Optional,
     Tuple,
@@ -55,9 +52,10 @@ from .export import (
     metainfo,
     with_heatmaps,
 )
+from .files import PICTURES
+from .progress import silence
 
 OLDEST = '1.19'  # those before use what onnx has no more
-PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.tif', '.tiff', '.webp')
 CROPS, FEWEST = 128, 16
 MEASURED = 32  # crops, when each part is tried alone
 # Of the heatmaps' squares, how much all parts in int8 may change together.
@@ -142,17 +140,6 @@ def training_people(cfg: Config, pipeline: list) -> Dataset:
             part['pipeline'] = pipeline if 'ann_file' in part else []
     with silence():
         return DATASETS.build(dataset)
-
-
-@contextlib.contextmanager
-def silence() -> Iterator[None]:
-    """Leave out what COCO's tools print and what is logged but errors."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(logging.NOTSET)
 
 
 def as_input(net: Deployed, images: Tensor) -> np.ndarray:
@@ -372,7 +359,7 @@ def evaluate(
         outputs = [torch.from_numpy(x) for x in outputs]
         return outputs if several else outputs[0]
 
-    with silence(), contextlib.ExitStack() as stack:
+    with silence(), ExitStack() as stack:
         pose = net.model
         several = not isinstance(
             pose(net.random_input(1), None, mode='tensor'), Tensor

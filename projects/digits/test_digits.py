@@ -9,6 +9,8 @@ import cv2
 import pandas as pd
 import pytest
 
+from mmpose_lossplus.experiments.configs import import_script
+
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec('mmpretrain') is None,
@@ -17,10 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def load(name):
-    spec = importlib.util.spec_from_file_location(name, HERE / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return import_script(HERE / f'{name}.py')
 
 
 def run(module, monkeypatch, *args):

@@ -35,7 +35,7 @@ from rich.console import Console
 from torch import nn
 
 from mmpose_lossplus import SigmoidConv2d
-from mmpose_lossplus.experiments.configs import ROOT
+from mmpose_lossplus.experiments.configs import ROOT, import_script
 from mmpose_lossplus.experiments.report import sheet
 from mmpose_lossplus.experiments.timing import (
     compare_times,
@@ -214,7 +214,7 @@ def size_of(net: export.Deployed) -> List[str]:
 
 def check_file(path: Path, decoded: bool) -> None:
     """Raise a ValueError of what is no pose model of export_onnx.py."""
-    runtime = end_to_end.load_tool('deployment/run_onnx.py')
+    runtime = import_script(end_to_end.RUN_ONNX)
     if decoded:
         runtime.PoseModel(path)
     elif 'detects' in runtime.load(path, threads=1)[1]:

@@ -28,6 +28,7 @@ from torch.utils.data import Dataset
 from mmpose_lossplus.experiments.configs import component_class, read_config
 from mmpose_lossplus.experiments.files import replace
 from mmpose_lossplus.experiments.losses import parse_losses
+from mmpose_lossplus.experiments.progress import silence
 from mmpose_lossplus.experiments.weights import load_from_file, summary
 from mmpose_lossplus.visualization import (
     draw_penalties,
@@ -49,9 +50,8 @@ def build_model(
         load_from_file(model, checkpoint, config)
         return model
     print('NO CHECKPOINT: the weights are RANDOM.')
-    logging.disable(logging.INFO)  # MMEngine tells of each parameter
-    model.init_weights()
-    logging.disable(logging.NOTSET)
+    with silence(logging.INFO):  # MMEngine tells of each parameter
+        model.init_weights()
     return model
 
 
