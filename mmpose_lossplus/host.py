@@ -69,6 +69,7 @@ def saved_by_mmengine() -> List[Tuple[Any, str]]:
     classes += [type(np.dtype(code)) for code in codes]
     return [
         (_method, 'builtins.getattr'),
+        (bytes, 'builtins.bytes'),  # of an empty array
         (Counter, 'collections.Counter'),
         *((cls, f'{cls.__module__}.{cls.__qualname__}') for cls in classes),
         *(

@@ -7,19 +7,23 @@ import threading
 from collections import OrderedDict
 from datetime import date
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+import mmpose
 import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import scheduler
 from mmengine.runner import CheckpointLoader, load_checkpoint
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
 from mmpose_lossplus import host
 
 from .factories import Peak, TinyModel, loader, tiny_runner
 
 LOSS = dict(type='AsymmetricMSELoss')
+METAINFO = 'configs/_base_/datasets/*.py'
 
 
 def saved(content, tmp_path):
@@ -138,6 +142,26 @@ def test_numbers_of_each_kind(dtype, tmp_path):
     np.testing.assert_array_equal(loaded['a'], array)
     assert loaded['a'].dtype == loaded['b'].dtype == array.dtype
     assert loaded['b'] == 1
+
+
+def test_meta_information_of_every_data_set(tmp_path):
+    files = sorted((Path(mmpose.__file__).parent / '.mim').glob(METAINFO))
+    assert len(files) > 50
+    for file in files:
+        meta = parse_pose_metainfo(dict(from_file=str(file)))
+        loaded = host.load_checkpoint(saved(meta, tmp_path))
+        assert set(loaded) == set(meta), file
+        np.testing.assert_array_equal(loaded['sigmas'], meta['sigmas'])
+
+
+def test_meta_information_without_sigmas_or_links(tmp_path):
+    """As of LSP: what a data set lacks is an empty array."""
+    colors = np.zeros((0, 3), np.uint8)
+    content = dict(sigmas=np.zeros(0, np.float32), x=colors)
+    loaded = host.load_checkpoint(saved(content, tmp_path))
+    assert loaded['sigmas'].shape == (0,)
+    assert loaded['x'].shape == (0, 3)
+    assert loaded['x'].dtype == np.uint8
 
 
 class Call:
