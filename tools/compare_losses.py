@@ -47,6 +47,7 @@ from mmpose_lossplus.experiments.host_scripts import (
     check_work_dir,
 )
 from mmpose_lossplus.experiments.losses import parse_losses
+from mmpose_lossplus.experiments.scores import take_score
 from mmpose_lossplus.experiments.trainings import (
     add_launch_options,
     check_launch_options,
@@ -122,7 +123,7 @@ def prepare(args: argparse.Namespace) -> tuple:
     for name in losses:
         if name == 'configs' or Path(name).suffix in TAKEN:
             raise ValueError(f'--losses needs another name for {name}.')
-    score = comparison.take_score(shared, args.score)
+    score = take_score(shared, args.score)
     gpus = args.gpus or (batch_in_name(args.config) or [1])[0]
     settings = dict(
         config=Path(args.config).name,

@@ -20,20 +20,13 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
-from mmpose.evaluation.metrics import CocoMetric, MpiiPCKAccuracy, PCKAccuracy
-from mmpose.registry import EVALUATORS, HOOKS, METRICS
+from mmpose.registry import EVALUATORS, HOOKS
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import Progress
 from rich.table import Table
 
-from ..evaluation import (
-    HeatmapMetric,
-    KeypointErrors,
-    LspPCKAccuracy,
-    SideSwaps,
-    diagnostic_metrics,
-)
+from ..evaluation import diagnostic_metrics
 from ..hooks import LossScheduleHook
 from . import trainings
 from .checkpoints import checkpoint_to_resume, rewind
@@ -53,15 +46,9 @@ from .losses import (
     set_loss,
 )
 from .progress import can_move, silence
+from .scores import has_evaluator, own_metrics
 from .statistics import Logged, read_logs
 
-# Of which more is better.
-SCORES = {
-    CocoMetric: 'coco/AP',
-    LspPCKAccuracy: 'lsp/PCK',
-    MpiiPCKAccuracy: 'PCK',
-    PCKAccuracy: 'PCK',
-}
 # Epochs in MMEngine's schedulers, and in its, MMDet's and MMPose's hooks.
 SCHEDULER_EPOCHS = ('begin', 'end', 'T_max', 'total_iters', 'step_size')
 HOOK_EPOCHS = ('begin_epoch', 'num_last_epochs', 'switch_epoch')
@@ -155,50 +142,6 @@ def stretch_schedule(cfg: Config, epochs: int) -> None:
                 # Of two that fall on one epoch, the later holds.
                 values = {stretched(epoch): value for epoch, value in pairs}
                 hook['schedule'][name] = list(values.items())
-
-
-def has_evaluator(cfg: Config) -> bool:
-    """Whether there is an evaluator, as of several data sets, or metrics."""
-    evaluator = cfg.val_evaluator
-    return isinstance(evaluator, dict) and 'metrics' in evaluator
-
-
-def own_metrics(cfg: Config) -> List[dict]:
-    """A config's metrics without diagnostics of this package."""
-    metrics = cfg.val_evaluator
-    metrics = metrics['metrics'] if has_evaluator(cfg) else metrics
-    ours = (HeatmapMetric, KeypointErrors, SideSwaps)
-    return [
-        metric
-        for metric in ([metrics] if isinstance(metrics, dict) else metrics)
-        if not issubclass(component_class(metric, METRICS) or object, ours)
-    ]
-
-
-def take_score(cfg: Config, score: Optional[str] = None) -> str:
-    """Name of the score, in place of the one of which the best is kept.
-
-    It is the one asked for, the config's ``save_best``, or AP or PCK as the
-    config evaluates.
-
-    Raises:
-        ValueError: If none is known of which more is better.
-    """
-    checkpoint = cfg.default_hooks.checkpoint
-    best = checkpoint.pop('save_best', None)
-    rule = checkpoint.pop('rule', None)
-    metrics = own_metrics(cfg)
-    classes = [component_class(metric, METRICS) for metric in metrics]
-    known = [score] if score else [SCORES[x] for x in classes if x in SCORES]
-    if isinstance(best, str) and best != 'auto' and score in (None, best):
-        known = [] if rule == 'less' else [best]
-    if not known:
-        names = ', '.join(metric['type'] for metric in metrics)
-        raise ValueError(
-            f'The config evaluates by {names} with save_best={best!r} and '
-            f'rule={rule!r}: give a --score of which more is better.'
-        )
-    return known[0]
 
 
 def loss_configs(

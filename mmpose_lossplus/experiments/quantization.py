@@ -349,8 +349,7 @@ def evaluate(
         model (onnx.ModelProto): Its file.
 
     Returns:
-        dict[str, float]: Metrics by name, first the one of which the training
-        keeps the best.
+        dict[str, float]: Metrics by name.
     """
     network = network_of(model)
 
@@ -376,7 +375,4 @@ def evaluate(
         for batch in loader:
             with torch.no_grad():
                 evaluator.process(pose.test_step(batch), batch)
-        metrics = evaluator.evaluate(len(loader.dataset))
-    best = cfg.default_hooks.checkpoint.get('save_best')
-    first = {best: metrics[best]} if best in metrics else {}
-    return {**first, **metrics}
+        return evaluator.evaluate(len(loader.dataset))

@@ -12,6 +12,7 @@ from mmpose.registry import MODELS
 from mmpose_lossplus import SigmoidConv2d
 from mmpose_lossplus.experiments import comparison
 from mmpose_lossplus.experiments.losses import LOSSES, final_layer_part
+from mmpose_lossplus.experiments.scores import take_score
 
 from ..factories import CONFIGS, ROOT
 
@@ -37,7 +38,7 @@ def test_every_config_takes_every_loss_it_can(config):
             shared(config)
         return
     cfg = shared(config)
-    assert comparison.take_score(cfg) in ('coco/AP', 'PCK', 'lsp/PCK')
+    assert take_score(cfg) in ('coco/AP', 'PCK', 'lsp/PCK')
     if '_cpm_' in config.stem:  # its backbone predicts
         with pytest.raises(ValueError, match='no final layer'):
             comparison.loss_configs(losses, cfg)
@@ -70,7 +71,7 @@ def test_what_all_trainings_share():
 )
 def test_checkpoint_hook(tmp_path, hooks):
     cfg = shared(changed(tmp_path, f'default_hooks = {hooks}'))
-    comparison.take_score(cfg)
+    take_score(cfg)
     hook = dict(cfg.default_hooks.checkpoint)
     hook.pop('_scope_', None)
     kept = dict(interval=1, by_epoch=True, max_keep_ckpts=2)
@@ -121,7 +122,7 @@ def test_types_that_are_classes(tmp_path):
         text = f'from {module} import {name}\n{text}'
     config.write_text(text)
     cfg = shared(config)
-    assert comparison.take_score(cfg) == 'PCK'
+    assert take_score(cfg) == 'PCK'
     cfgs, _ = comparison.loss_configs(LOSSES, cfg)
     config.write_text(cfgs['mse'].pretty_text)
     written = Config.fromfile(config)
@@ -175,31 +176,6 @@ def test_schedule_of_another_loss():
     assert re.search('mse.*gamma', note)
 
 
-@pytest.mark.parametrize(
-    ('best', 'rule', 'given', 'taken'),
-    [
-        ('coco/AP', None, None, 'coco/AP'),
-        ('EPE', 'greater', None, 'EPE'),
-        ('EPE', 'greater', 'AP', 'AP'),
-        ('EPE', 'less', 'coco/AP', 'coco/AP'),
-        ('EPE', 'less', None, None),
-        ('EPE', 'less', 'EPE', None),
-        ('auto', None, None, None),
-    ],
-)
-def test_score(best, rule, given, taken):
-    cfg = shared()
-    cfg.default_hooks.checkpoint.update(save_best=best, rule=rule)
-    if best != 'coco/AP':
-        cfg.val_evaluator = dict(type='EPE')
-    if taken:
-        assert comparison.take_score(cfg, given) == taken
-        assert not {'save_best', 'rule'} & {*cfg.default_hooks.checkpoint}
-    else:
-        with pytest.raises(ValueError, match='EPE'):
-            comparison.take_score(cfg, given)
-
-
 def test_trainings_side_by_side(monkeypatch):
     monkeypatch.setattr(comparison.os, 'environ', {})
     monkeypatch.setattr(comparison.os, 'cpu_count', lambda: 8)
@@ -243,7 +219,7 @@ def test_constant_prediction(coco_data):
         datasets=[dict(type='CocoDataset')],
     )
     cfg.default_hooks.checkpoint.save_best = None
-    assert comparison.take_score(cfg) == 'PCK'
+    assert take_score(cfg) == 'PCK'
     assert comparison.constant_scores(cfg)['PCK'] == expected['PCK']
     cfgs, _ = comparison.loss_configs(dict(mse=LOSSES['mse']), cfg)
     assert cfgs['mse'].val_evaluator == cfg.val_evaluator

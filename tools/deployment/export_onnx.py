@@ -14,6 +14,8 @@ annotated boxes.
 import argparse
 import sys
 import time
+from contextlib import suppress
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Dict, List
@@ -22,6 +24,7 @@ from mmengine.config import Config
 
 from mmpose_lossplus.experiments.configs import missing_data, walk
 from mmpose_lossplus.experiments.files import replace
+from mmpose_lossplus.experiments.scores import take_score
 from mmpose_lossplus.experiments.timing import compare_times
 from mmpose_lossplus.experiments.weights import load_from_file, summary
 
@@ -208,8 +211,11 @@ def compare(
     try:
         for kind, model in () if missing else models.items():
             metrics = quantization.evaluate(cfg, net, model)
-            name, value = next(iter(metrics.items()))
-            scores[kind] = f'{value:.4f}'
+            with suppress(AttributeError, ValueError):  # none is known
+                name = take_score(deepcopy(cfg))
+            if name not in metrics:
+                name = next(iter(metrics))
+            scores[kind] = f'{metrics[name]:.4f}'
     except Exception as error:  # theirs are of many kinds
         missing = f'{summary(error)}.'
     if missing:
