@@ -289,7 +289,7 @@ def is_quick(program, name='', *args):
 def folder(coco_data, tmp_path, monkeypatch):
     """A reader's: the checkout, and data, a model and a picture of theirs."""
     monkeypatch.chdir(tmp_path)
-    for name in ('configs', 'projects', 'tools'):
+    for name in ('configs', 'docs', 'projects', 'tools'):
         Path(name).symlink_to(ROOT / name)
     root = Path('data/coco')
     shutil.copytree(coco_data, root)

@@ -17,9 +17,9 @@ model = dict(
     head=dict(out_channels=14, decoder=codec),
 )
 
-train_cfg = dict(max_epochs=5, val_interval=3)
+train_cfg = dict(max_epochs=8, val_interval=2)
 param_scheduler = _base_.param_scheduler
-param_scheduler[1]['T_max'] = 5
+param_scheduler[1]['T_max'] = 8
 auto_scale_lr = dict(base_batch_size=32)
 default_hooks = dict(
     logger=dict(interval=50), checkpoint=dict(interval=1, save_best=None)
