@@ -54,6 +54,7 @@ except ModuleNotFoundError as error:
 
 from mmpose_lossplus.experiments import entries
 from mmpose_lossplus.experiments.files import (
+    PICTURES,
     is_cut_off,
     name_in_utf8,
     write_text,
@@ -66,7 +67,6 @@ from mmpose_lossplus.experiments.weights import (
     summary,
 )
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 PERSON = dict(id=1, name='person')
 METRICS = ['mAP', 'mAP_50', 'AR@100']
 # A detector's own limit, for which all classes compete, is lifted to this.
@@ -178,11 +178,11 @@ def list_folder(root: str) -> List[dict]:
     """List the pictures of a folder: ``id`` and ``file_name``, by name."""
     try:
         files = list_dir_or_file(root, list_dir=False)
-        names = sorted(f for f in files if f.lower().endswith(SUFFIXES))
+        names = sorted(f for f in files if f.lower().endswith(PICTURES))
     except OSError as error:
         raise ValueError(f'{root} is no folder: {error.strerror}.') from None
     if not names:
-        raise ValueError(f'{root} has no pictures ({", ".join(SUFFIXES)}).')
+        raise ValueError(f'{root} has no pictures ({", ".join(PICTURES)}).')
     stems = [Path(name).stem for name in names]
     ids = [int(stem) for stem in stems if re.fullmatch('[0-9]+', stem)]
     if len(set(ids)) < len(names):
